@@ -1,0 +1,113 @@
+# Everything that is not PostgreSQL's: the protocol, libnorikv, norikvd, the
+# command line and their tests. Objects go to build/$(VARIANT).
+
+VARIANT ?= release
+OUT := build/$(VARIANT)
+VERSION := 0.1.0
+SONAME := libnorikv.so.0
+
+prefix ?= /usr/local
+bindir ?= $(prefix)/bin
+libdir ?= $(prefix)/lib
+includedir ?= $(prefix)/include
+mandir ?= $(prefix)/share/man
+
+CC ?= gcc
+PACKAGES := grpc libprotobuf-c libxxhash
+WARNINGS := -Wall -Wextra -Wshadow -Wpointer-arith -Wstrict-prototypes \
+	-Wmissing-prototypes -Wno-missing-field-initializers -Wno-sign-compare
+ifdef WERROR
+WARNINGS += -Werror
+endif
+OPT_release := -O2 -g
+OPT_asan := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
+OPT := $(or $(OPT_$(VARIANT)),-O2 -g)
+
+CPPFLAGS_ALL := -D_GNU_SOURCE -I$(OUT)/proto -Isrc/wire -Isrc/client -Isrc/server \
+	-Isrc/server/engine $(shell pkg-config --cflags $(PACKAGES)) $(CPPFLAGS)
+CFLAGS_ALL := -std=gnu11 $(OPT) $(WARNINGS) -fPIC -fvisibility=hidden -pthread $(CFLAGS)
+# gRPC core and RocksDB are C++ inside; the C API is all we link against.
+LIBS := $(shell pkg-config --libs grpc libprotobuf-c libxxhash) -lgpr -lpthread
+SERVER_LIBS := $(LIBS) -lrocksdb -lcrypto
+TEST_LIBS := -lcmocka
+
+PROTO := norikv norikv_ext health
+PROTO_C := $(PROTO:%=$(OUT)/proto/%.pb-c.c)
+PROTO_H := $(PROTO:%=$(OUT)/proto/%.pb-c.h)
+PROTO_O := $(PROTO:%=$(OUT)/proto/%.pb-c.o)
+
+objects = $(patsubst %.c,$(OUT)/%.o,$(wildcard $(1)))
+WIRE_O := $(call objects,src/wire/*.c)
+CLIENT_O := $(call objects,src/client/*.c)
+SERVER_O := $(call objects,src/server/*.c src/server/engine/*.c)
+CLI_O := $(call objects,src/cli/*.c)
+SUPPORT_O := $(call objects,tests/support/*.c)
+
+CLIENT_TESTS := $(patsubst %.c,$(OUT)/%,$(wildcard tests/client/test_*.c))
+SERVER_TESTS := $(patsubst %.c,$(OUT)/%,$(wildcard tests/server/test_*.c))
+# Programs that tests run beside what they test: the fake server, the proxy.
+TOOLS := $(patsubst %.c,$(OUT)/%,$(wildcard tests/tools/*.c))
+BENCHES := $(patsubst %.c,$(OUT)/%,$(wildcard tests/bench/*.c))
+
+.PHONY: all tests tools benches install uninstall
+.SECONDARY:
+
+all: $(OUT)/libnorikv.a $(OUT)/libnorikv.so $(OUT)/norikv.pc $(OUT)/norikvd $(OUT)/norikv
+tests: $(CLIENT_TESTS) $(SERVER_TESTS) tools
+tools: $(TOOLS)
+benches: $(BENCHES)
+
+$(OUT)/proto/%.pb-c.c $(OUT)/proto/%.pb-c.h: proto/%.proto
+	@mkdir -p $(OUT)/proto
+	protoc-c --proto_path=proto --c_out=$(OUT)/proto $<
+
+$(OUT)/proto/%.o: $(OUT)/proto/%.c | $(PROTO_H)
+	$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) -Wno-strict-prototypes -c -o $@ $<
+
+$(OUT)/%.o: %.c | $(PROTO_H)
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
+
+$(OUT)/libnorikv.a: $(PROTO_O) $(WIRE_O) $(CLIENT_O)
+	rm -f $@
+	ar rcs $@ $^
+
+$(OUT)/libnorikv.so: $(PROTO_O) $(WIRE_O) $(CLIENT_O)
+	$(CC) -shared -Wl,-soname,$(SONAME) $(OPT) -o $@ $^ $(LIBS)
+
+$(OUT)/norikv.pc: src/client/norikv.pc.in
+	sed -e 's|@prefix@|$(prefix)|' -e 's|@libdir@|$(libdir)|' \
+		-e 's|@includedir@|$(includedir)|' -e 's|@version@|$(VERSION)|' $< > $@
+
+$(OUT)/norikvd: $(PROTO_O) $(WIRE_O) $(SERVER_O)
+	$(CC) $(OPT) -o $@ $^ $(SERVER_LIBS)
+
+$(OUT)/norikv: $(CLI_O) $(OUT)/libnorikv.a
+	$(CC) $(OPT) -o $@ $^ $(LIBS)
+
+$(CLIENT_TESTS): $(OUT)/%: $(OUT)/%.o $(SUPPORT_O) $(OUT)/libnorikv.a
+	$(CC) $(OPT) -o $@ $^ $(LIBS) $(TEST_LIBS)
+
+$(SERVER_TESTS): $(OUT)/%: $(OUT)/%.o $(SUPPORT_O) $(filter-out %/main.o,$(SERVER_O)) $(OUT)/libnorikv.a
+	$(CC) $(OPT) -o $@ $^ $(SERVER_LIBS) $(TEST_LIBS)
+
+$(TOOLS) $(BENCHES): $(OUT)/%: $(OUT)/%.o $(SUPPORT_O) $(OUT)/libnorikv.a
+	$(CC) $(OPT) -o $@ $^ $(LIBS) $(LIBS_$(@F))
+LIBS_redis_bench := -lhiredis
+
+install: all
+	install -d $(DESTDIR)$(bindir) $(DESTDIR)$(libdir)/pkgconfig $(DESTDIR)$(includedir)
+	install -m 755 $(OUT)/norikvd $(OUT)/norikv $(DESTDIR)$(bindir)
+	install -m 644 $(OUT)/libnorikv.a $(DESTDIR)$(libdir)
+	install -m 755 $(OUT)/libnorikv.so $(DESTDIR)$(libdir)/libnorikv.so.$(VERSION)
+	ln -sf libnorikv.so.$(VERSION) $(DESTDIR)$(libdir)/$(SONAME)
+	ln -sf libnorikv.so.$(VERSION) $(DESTDIR)$(libdir)/libnorikv.so
+	install -m 644 src/client/norikv.h $(DESTDIR)$(includedir)
+	install -m 644 $(OUT)/norikv.pc $(DESTDIR)$(libdir)/pkgconfig
+
+uninstall:
+	rm -f $(addprefix $(DESTDIR)$(bindir)/,norikvd norikv) \
+		$(addprefix $(DESTDIR)$(libdir)/,libnorikv.a libnorikv.so $(SONAME) libnorikv.so.$(VERSION) pkgconfig/norikv.pc) \
+		$(DESTDIR)$(includedir)/norikv.h
+
+-include $(shell find $(OUT) -name '*.d' 2>/dev/null)

@@ -1,0 +1,32 @@
+# The extension, by PGXS. libnorikv is linked in statically.
+
+EXTENSION := norikv
+EXTVERSION := 0.1
+MODULE_big := norikv
+OBJS := $(patsubst %.c,%.o,$(wildcard src/pg/*.c src/pg/*/*.c))
+
+# In this order: later files use what earlier ones create.
+SQL_PARTS := version connection keys bulk update stat
+DATA_built := norikv--$(EXTVERSION).sql
+EXTRA_CLEAN := $(DATA_built)
+
+LIBNORIKV := build/release/libnorikv.a
+PG_CPPFLAGS := -Isrc/client -Isrc/pg -DNORIKV_EXTVERSION='"$(EXTVERSION)"'
+PG_CFLAGS := -fvisibility=hidden
+ifdef WERROR
+PG_CFLAGS += -Werror
+endif
+SHLIB_LINK := $(LIBNORIKV) -Wl,--exclude-libs,ALL \
+	$(shell pkg-config --libs grpc libprotobuf-c libxxhash) -lgpr
+# No bitcode: none of these functions gains from being inlined by the JIT.
+override with_llvm := no
+
+PG_CONFIG ?= pg_config
+PGXS := $(shell $(PG_CONFIG) --pgxs)
+include $(PGXS)
+
+$(shlib): $(LIBNORIKV)
+$(OBJS): $(wildcard src/pg/*.h src/pg/*/*.h) src/client/norikv.h
+
+norikv--$(EXTVERSION).sql: $(SQL_PARTS:%=src/pg/%.sql)
+	{ echo '\echo Use "CREATE EXTENSION norikv" to load this file. \quit'; cat $^; } > $@

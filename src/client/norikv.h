@@ -1,0 +1,390 @@
+/*
+ * norikv.h - libnorikv, the C client of NoriKV key-value servers.
+ *
+ * Caveats first.
+ *
+ * - A client belongs to one thread at a time. Nothing happens on it between
+ *   calls of this library, except that gRPC's own threads move bytes.
+ * - A process that forks must not use, before the fork, anything of this
+ *   library in the parent that the child will use: gRPC does not survive fork.
+ * - Block signals around norikv_client_new() and the first call if your
+ *   handlers must run in your own thread: gRPC starts threads there, and they
+ *   inherit the signal mask.
+ * - Keys and values are bytes with a length. A value may be empty; a key is 1 to
+ *   1,024 bytes.
+ * - A write whose answer was lost is repeated under the same idempotency key,
+ *   so it takes effect once. Where that key was forgotten by the server (NoriKV's
+ *   own server forgets it at restart) a repeat can take effect twice.
+ * - When a write ends with outcome_unknown it may have taken effect, or may
+ *   still do so. Only reading tells.
+ *
+ * A call is started by one of the functions that return norikv_call *, made to
+ * progress and awaited by norikv_wait(), inspected, and freed. Starting never
+ * blocks and never fails: a bad argument is an error of the call. Many calls
+ * started together travel together. Freeing a call that is under way cancels it.
+ *
+ *     norikv_options options;
+ *     norikv_options_init(&options);
+ *     options.nodes = "unix:/run/norikv.sock";
+ *     norikv_client *client = norikv_client_new(&options, &error);
+ *     norikv_call *call = norikv_get(client, NORIKV_SLICE("user:1"), NULL);
+ *     norikv_wait(client, &call, 1, -1);
+ *     if (norikv_call_error(call)->code == NORIKV_OK)
+ *         ... norikv_call_entry(call)->value ...
+ *     norikv_call_free(call);
+ */
+#ifndef NORIKV_H
+#define NORIKV_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#ifdef __cplusplus
+extern "C"
+{
+#endif
+
+#define NORIKV_VERSION_STRING "0.1.0"
+
+#define NORIKV_MAX_KEY 1024
+#define NORIKV_MAX_VALUE (1024 * 1024)
+
+typedef struct norikv_slice
+{
+	const void *data;
+	size_t		size;
+} norikv_slice;
+
+/* A slice over a C string, without its terminating zero byte. */
+#define NORIKV_SLICE(string) ((norikv_slice) {(string), strlen(string)})
+
+/* The version of a key. index 0: there is none, the key is absent. */
+typedef struct norikv_version
+{
+	uint64_t	term;
+	uint64_t	index;
+} norikv_version;
+
+/* Numbers are those of gRPC. */
+typedef enum norikv_code
+{
+	NORIKV_OK = 0,
+	NORIKV_CANCELLED = 1,
+	NORIKV_UNKNOWN = 2,
+	NORIKV_INVALID_ARGUMENT = 3,
+	NORIKV_DEADLINE_EXCEEDED = 4,
+	NORIKV_NOT_FOUND = 5,
+	NORIKV_ALREADY_EXISTS = 6,
+	NORIKV_PERMISSION_DENIED = 7,
+	NORIKV_RESOURCE_EXHAUSTED = 8,
+	NORIKV_FAILED_PRECONDITION = 9,
+	NORIKV_ABORTED = 10,
+	NORIKV_OUT_OF_RANGE = 11,
+	NORIKV_UNIMPLEMENTED = 12,
+	NORIKV_INTERNAL = 13,
+	NORIKV_UNAVAILABLE = 14,
+	NORIKV_DATA_LOSS = 15,
+	NORIKV_UNAUTHENTICATED = 16
+} norikv_code;
+
+typedef struct norikv_error
+{
+	norikv_code code;
+	/* The same request may succeed if it is made again, and repeating is safe. */
+	bool		retriable;
+	/* A write was sent and whether it took effect is not known. */
+	bool		outcome_unknown;
+	/* No try reached a server: nothing happened. */
+	bool		never_sent;
+	/* FAILED_PRECONDITION of a version: expected and present are set. */
+	bool		version_mismatch;
+	norikv_version expected;
+	norikv_version present;
+	/* The operation of a Commit, or the key of a batch, at fault; -1: none. */
+	int64_t		operation;
+	/* The server, as it was configured; empty where none was reached. */
+	char		node[256];
+	/* Zero-terminated, for people; bytes of the server's in it are not checked. */
+	char		text[768];
+} norikv_error;
+
+/* ---- Client ---- */
+
+typedef struct norikv_client norikv_client;
+
+/*
+ * Looks, at least every wait_slice_ms of a wait, whether the host wants to stop
+ * waiting: true ends the wait. Must not jump out of the library.
+ */
+typedef bool (*norikv_wait_hook) (void *arg);
+
+typedef struct norikv_options
+{
+	/* "host:port", "[::1]:7447", "unix:/path" or "unix:path"; several with commas. */
+	const char *nodes;
+	/* Sent as "authorization: Bearer ..." with every call; NULL: not sent. */
+	const char *token;
+	uint32_t	timeout_ms;		/* a whole call with its retries; 5000 */
+	uint32_t	attempt_timeout_ms; /* one try; 1000 */
+	uint32_t	connect_timeout_ms; /* one connection; 1000 */
+	uint32_t	max_retries;	/* further tries after the first; 100: the deadline decides */
+	/* "strong", "eventual" or "bounded_staleness", where a call does not say; NULL: strong. */
+	const char *consistency;
+	/* Believe that if_match is atomic where the server does not say so. */
+	bool		trust_cas;
+	uint32_t	max_in_flight;	/* pipelined calls of one batch; 64 */
+	uint32_t	wait_slice_ms;	/* 10 */
+	norikv_wait_hook wait_hook; /* NULL: none */
+	void	   *wait_hook_arg;
+} norikv_options;
+
+extern void norikv_options_init(norikv_options *options);
+
+/*
+ * Opens nothing: connections are made by calls. NULL with *error set
+ * (INVALID_ARGUMENT naming the option) where the options are wrong.
+ */
+extern norikv_client *norikv_client_new(const norikv_options *options, norikv_error *error);
+
+/* Checks a nodes string as norikv_client_new() would. */
+extern bool norikv_nodes_valid(const char *nodes, norikv_error *error);
+
+/*
+ * Cancels what is under way, waits for gRPC to let go of it (a second at most),
+ * and closes the connections. Calls not yet freed are freed.
+ */
+extern void norikv_client_free(norikv_client *client);
+
+/* ---- Calls ---- */
+
+typedef struct norikv_call norikv_call;
+
+typedef struct norikv_call_options
+{
+	uint32_t	timeout_ms;		/* 0: the client's */
+	const char *consistency;	/* reads; NULL: the client's */
+	/* Writes; empty: the client makes one of its own. */
+	norikv_slice idempotency_key;
+} norikv_call_options;
+
+typedef struct norikv_entry
+{
+	norikv_slice key;
+	norikv_slice value;
+	norikv_version version;		/* index 0: absent */
+	/* Store time, Unix epoch; 0: never, or the server did not say. */
+	uint64_t	expires_at_ms;
+} norikv_entry;
+
+typedef enum norikv_wait_result
+{
+	NORIKV_WAIT_DONE,			/* every call has ended, or has a page to read */
+	NORIKV_WAIT_TIMEOUT,
+	NORIKV_WAIT_INTERRUPTED		/* the wait hook said so; the calls go on */
+} norikv_wait_result;
+
+/*
+ * Lets the calls progress until all of them are done or timeout_ms has passed
+ * (-1: until they are done, which their own deadlines bound; 0: only what is
+ * already there). Calls not in the list progress too.
+ */
+extern norikv_wait_result norikv_wait(norikv_client *client, norikv_call *const *calls,
+									  size_t n_calls, int64_t timeout_ms);
+
+extern bool norikv_call_done(const norikv_call *call);
+/* Never NULL; code NORIKV_OK where the call went well or is under way. */
+extern const norikv_error *norikv_call_error(const norikv_call *call);
+extern void norikv_call_free(norikv_call *call);
+
+typedef struct norikv_call_stats
+{
+	uint32_t	attempts;
+	uint64_t	bytes_sent;		/* messages, without HTTP/2's framing */
+	uint64_t	bytes_received;
+	uint64_t	round_trips;
+} norikv_call_stats;
+
+extern norikv_call_stats norikv_call_get_stats(const norikv_call *call);
+
+/* Reads. What a call returns lives until norikv_call_free() or norikv_call_next(). */
+
+extern norikv_call *norikv_get(norikv_client *client, norikv_slice key,
+							   const norikv_call_options *options);
+
+/* One entry for each key, in the order asked; absent ones have version index 0. */
+extern norikv_call *norikv_multi_get(norikv_client *client, const norikv_slice *keys,
+									 size_t n_keys, const norikv_call_options *options);
+
+typedef struct norikv_scan_request
+{
+	norikv_slice start;			/* inclusive; empty: from the first key */
+	norikv_slice end;			/* exclusive; empty: to the last key */
+	bool		reverse;
+	uint64_t	max_rows;		/* 0: all */
+	bool		keys_only;
+	bool		count_only;		/* no entries, norikv_call_count() */
+	bool		one_snapshot;	/* ABORTED where one snapshot cannot be kept */
+} norikv_scan_request;
+
+/*
+ * A stream of pages. The call is done when a page is there or the scan has
+ * ended; norikv_call_next() gives the page back and asks for the next one. Not
+ * reading holds the server back: at most one page is read ahead.
+ */
+extern norikv_call *norikv_scan(norikv_client *client, const norikv_scan_request *request,
+								const norikv_call_options *options);
+/* False where the stream has ended. */
+extern bool norikv_call_next(norikv_call *call);
+/* The page at hand starts in a later snapshot than the one before it. */
+extern bool norikv_call_snapshot_moved(const norikv_call *call);
+
+/* Get: its entry. Absent: version index 0. */
+extern const norikv_entry *norikv_call_entry(const norikv_call *call);
+/* MultiGet: all; Scan: the page at hand. */
+extern const norikv_entry *norikv_call_entries(const norikv_call *call, size_t *n_entries);
+extern uint64_t norikv_call_count(const norikv_call *call);
+
+/* Writes. */
+
+typedef enum norikv_condition
+{
+	NORIKV_IF_ANY,
+	NORIKV_IF_ABSENT,
+	NORIKV_IF_VERSION
+} norikv_condition;
+
+typedef enum norikv_ttl
+{
+	NORIKV_TTL_NONE,
+	NORIKV_TTL_SET,
+	NORIKV_TTL_KEEP				/* Commit only */
+} norikv_ttl;
+
+typedef enum norikv_operation_kind
+{
+	NORIKV_OP_PUT = 1,
+	NORIKV_OP_DELETE = 2,
+	NORIKV_OP_CHECK = 3,
+	NORIKV_OP_ADD = 4,
+	NORIKV_OP_DELETE_RANGE = 5
+} norikv_operation_kind;
+
+typedef struct norikv_operation
+{
+	norikv_operation_kind kind;
+	norikv_condition condition;
+	norikv_version version;		/* NORIKV_IF_VERSION */
+	norikv_slice key;
+	norikv_slice value;			/* put */
+	norikv_slice end_key;		/* delete range, exclusive; empty: to the last key */
+	norikv_ttl	ttl;
+	uint64_t	ttl_ms;			/* NORIKV_TTL_SET; 1 ms to 100 years */
+	int64_t		delta;			/* add */
+} norikv_operation;
+
+typedef struct norikv_operation_result
+{
+	norikv_code code;			/* NORIKV_OK: done */
+	bool		outcome_unknown;
+	bool		version_mismatch;
+	const char *text;			/* empty where done */
+	norikv_version version;		/* done: the one written; version_mismatch: the present one */
+	bool		existed;		/* delete: there was one */
+	int64_t		value;			/* add: the new value */
+	uint64_t	deleted;		/* delete range: how many */
+} norikv_operation_result;
+
+/* kind is NORIKV_OP_PUT or NORIKV_OP_DELETE: the unary calls of norikv.v1. */
+extern norikv_call *norikv_write(norikv_client *client, const norikv_operation *operation,
+								 const norikv_call_options *options);
+
+/*
+ * Atomic: all conditions hold and everything takes effect in one version, or
+ * nothing does, and the call's error names the first unmet condition. Not atomic:
+ * each on its own; the call ends well, results tell, and on a server without
+ * Commit the operations travel as pipelined unary calls.
+ */
+extern norikv_call *norikv_commit(norikv_client *client, const norikv_operation *operations,
+								  size_t n_operations, bool atomic,
+								  const norikv_call_options *options);
+
+/* Write: one result. Commit: one for each operation, in order. */
+extern const norikv_operation_result *norikv_call_results(const norikv_call *call,
+														   size_t *n_results);
+
+/* The server. */
+
+typedef struct norikv_info
+{
+	const char *name;			/* empty where the server has no Info */
+	const char *version;
+	const char *engine;
+	const char *store_id;
+	bool		atomic_cas;
+	bool		create;
+	bool		conditional_delete;
+	bool		ttl;
+	bool		scan;
+	bool		batch;
+	bool		transactions;
+	bool		add;
+	bool		watch;
+	bool		quotas;
+	bool		vectors;
+	bool		durable;
+	uint64_t	commit_operations;	/* limits; 0: none */
+	uint64_t	commit_conditions;
+	uint64_t	commit_bytes;
+	uint64_t	key_bytes;
+	uint64_t	value_bytes;
+	uint64_t	message_bytes;
+	uint64_t	multi_get_keys;
+	uint64_t	expiry_granularity_ms;
+	uint64_t	store_time_ms;
+} norikv_info;
+
+/* A server without Info is no error: name is empty and only ttl is true. */
+extern norikv_call *norikv_get_info(norikv_client *client, const norikv_call_options *options);
+extern const norikv_info *norikv_call_info(const norikv_call *call);
+
+/* UNAVAILABLE where the server answers that it is not serving. */
+extern norikv_call *norikv_health(norikv_client *client, const norikv_call_options *options);
+
+typedef struct norikv_replica
+{
+	uint32_t	shard;
+	const char *node;
+	const char *addr;			/* empty where the view names no such node */
+	bool		leader;
+} norikv_replica;
+
+typedef struct norikv_cluster_view
+{
+	uint64_t	epoch;
+	const norikv_replica *replicas;
+	size_t		n_replicas;
+} norikv_cluster_view;
+
+/* A stream: one view at once, then one whenever it changes. */
+extern norikv_call *norikv_watch_cluster(norikv_client *client,
+										 const norikv_call_options *options);
+extern const norikv_cluster_view *norikv_call_view(const norikv_call *call);
+
+/* ---- Helpers ---- */
+
+/* The shard of a key: jump consistent hash (Lamping and Veach) of its XXH64. */
+extern uint32_t norikv_shard_of(norikv_slice key, uint32_t total_shards);
+
+/*
+ * The first key after all keys with this prefix, into end (at least prefix.size
+ * bytes); its size, or 0 where there is none (empty, or 0xff bytes only).
+ */
+extern size_t norikv_prefix_end(norikv_slice prefix, void *end);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,282 @@
+/*
+ * engine.h - the one interface between norikvd's services and storage.
+ *
+ * An engine keeps keys with versions and expiry, decides conditions, remembers
+ * idempotency keys and knows store time. It may be a library in this process
+ * (local.c over a table) or a distributed store of its own. So:
+ *
+ * - every answer comes by callback, perhaps before the call returns, perhaps
+ *   later from a thread of the engine's;
+ * - a commit hands over all conditions and writes at once;
+ * - a scan is a sequence of pages; that they come from one snapshot is a
+ *   property that a cursor can lose, and says so.
+ *
+ * Any thread may call any function. Callbacks must not block.
+ */
+#ifndef NORIKVD_ENGINE_H
+#define NORIKVD_ENGINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct engine engine;
+typedef struct engine_outcome engine_outcome;
+
+typedef struct engine_slice
+{
+	const char *data;
+	size_t		size;
+} engine_slice;
+
+/* index 0: no version, absent. Later writes are greater by (term, index). */
+typedef struct engine_version
+{
+	uint64_t	term;
+	uint64_t	index;
+} engine_version;
+
+/* Numbers are those of gRPC, so that a service can pass them on. */
+typedef enum engine_code
+{
+	ENGINE_OK = 0,
+	ENGINE_CANCELLED = 1,
+	ENGINE_INVALID_ARGUMENT = 3,
+	ENGINE_DEADLINE_EXCEEDED = 4,
+	ENGINE_RESOURCE_EXHAUSTED = 8,
+	ENGINE_FAILED_PRECONDITION = 9,
+	ENGINE_ABORTED = 10,
+	ENGINE_OUT_OF_RANGE = 11,
+	ENGINE_UNIMPLEMENTED = 12,
+	ENGINE_INTERNAL = 13,
+	ENGINE_UNAVAILABLE = 14,
+	ENGINE_DATA_LOSS = 15
+} engine_code;
+
+#define ENGINE_TEXT_SIZE 512
+
+typedef struct engine_status
+{
+	engine_code code;
+	char		text[ENGINE_TEXT_SIZE];
+} engine_status;
+
+/* ---- Reads ---- */
+
+typedef struct engine_entry
+{
+	engine_slice key;
+	engine_slice value;
+	engine_version version;		/* index 0: absent */
+	uint64_t	expires_at_ms;	/* store time, Unix epoch; 0: never */
+} engine_entry;
+
+/* How fresh a read must be. A local engine reads its newest state for all. */
+typedef enum engine_consistency
+{
+	ENGINE_STRONG,
+	ENGINE_EVENTUAL,
+	ENGINE_BOUNDED_STALENESS
+} engine_consistency;
+
+/* Entries in the order asked; valid during the callback only. */
+typedef void (*engine_read_done) (void *arg, const engine_status *status,
+								  const engine_entry *entries, size_t n_entries);
+
+typedef struct engine_scan
+{
+	engine_slice start;			/* inclusive; empty: from the first key */
+	engine_slice end;			/* exclusive; empty: to the last key */
+	bool		reverse;
+	uint64_t	max_rows;		/* 0: all */
+	bool		keys_only;
+	bool		count_only;
+	bool		one_snapshot;	/* ABORTED rather than snapshot_moved */
+	engine_consistency consistency;
+} engine_scan;
+
+typedef struct engine_cursor engine_cursor;
+
+typedef struct engine_page
+{
+	const engine_entry *entries;
+	size_t		n_entries;
+	uint64_t	count;			/* count_only: rows seen so far */
+	bool		snapshot_moved; /* this page starts in a later snapshot */
+	bool		last;
+} engine_page;
+
+/* The page is valid during the callback only. */
+typedef void (*engine_page_done) (void *arg, const engine_status *status,
+								  const engine_page *page);
+
+/* ---- Writes ---- */
+
+typedef enum engine_op_kind
+{
+	ENGINE_PUT = 1,
+	ENGINE_DELETE = 2,
+	ENGINE_CHECK = 3,
+	ENGINE_ADD = 4,
+	ENGINE_DELETE_RANGE = 5
+} engine_op_kind;
+
+typedef enum engine_condition
+{
+	ENGINE_IF_ANY,
+	ENGINE_IF_ABSENT,
+	ENGINE_IF_VERSION
+} engine_condition;
+
+typedef enum engine_ttl
+{
+	ENGINE_TTL_NONE,
+	ENGINE_TTL_SET,
+	ENGINE_TTL_KEEP
+} engine_ttl;
+
+typedef struct engine_op
+{
+	engine_op_kind kind;
+	engine_condition condition;
+	engine_version version;		/* ENGINE_IF_VERSION */
+	engine_ttl	ttl;
+	uint64_t	ttl_ms;
+	int64_t		delta;			/* add */
+	engine_slice key;
+	engine_slice value;
+	engine_slice end_key;		/* delete range, exclusive; empty: to the last key */
+} engine_op;
+
+typedef struct engine_result
+{
+	engine_code code;			/* ENGINE_OK: done */
+	engine_version version;		/* the one written; on a mismatch the present one */
+	bool		existed;
+	int64_t		value;			/* add: the new value */
+	uint64_t	deleted;		/* delete range: how many */
+	engine_slice text;			/* where code is not ENGINE_OK */
+} engine_result;
+
+/*
+ * What is written in one step. Atomic: one version, all or nothing. Otherwise
+ * each operation on its own, in order, yet durable together and remembered
+ * together under the one idempotency key.
+ *
+ * The unit and all it points to belong to the caller and stay until done.
+ */
+typedef struct engine_unit
+{
+	bool		atomic;
+	engine_slice idempotency_key;	/* empty: none */
+	engine_slice scope;			/* whose idempotency key: the credential */
+	/*
+	 * The same request gives the same fingerprint: 128 bits over verb, keys,
+	 * values and conditions, made by engine_unit_fingerprint().
+	 */
+	uint64_t	fingerprint[2];
+	const engine_op *ops;
+	size_t		n_ops;
+	/*
+	 * Asked once, before the unit is started: ENGINE_OK to go on, or what to
+	 * answer instead (DEADLINE_EXCEEDED, CANCELLED). NULL: always go on.
+	 */
+	engine_code (*may_start) (void *arg);
+	void	   *arg;
+	struct engine_unit *next;	/* the engine's, while the unit is in it */
+	void		(*done) (void *arg, const engine_outcome *outcome);
+} engine_unit;
+
+struct engine_outcome
+{
+	/*
+	 * What became of the unit as a whole. FAILED_PRECONDITION, OUT_OF_RANGE and
+	 * the like of an atomic unit name the first operation that did not hold;
+	 * a unit that is not atomic is OK and its results tell.
+	 */
+	engine_status status;
+	int64_t		operation;		/* at fault; -1: none */
+	const engine_result *results;	/* n_ops of them where status is OK or a
+									 * condition failed, else NULL */
+	size_t		n_results;
+	bool		repeated;		/* the remembered answer of an earlier request */
+};
+
+extern void engine_unit_fingerprint(engine_unit *unit);
+
+/* ---- The engine ---- */
+
+typedef struct engine_info
+{
+	const char *name;			/* "rocksdb", "memory" */
+	char		store_id[40];	/* a UUID as text */
+	bool		durable;
+	bool		transactions;
+	bool		scan;
+	bool		add;
+	uint64_t	max_ops;		/* of one atomic unit; 0: no limit */
+	uint64_t	max_conditions;
+	uint64_t	max_bytes;
+	uint64_t	expiry_granularity_ms;
+	uint64_t	store_time_ms;
+} engine_info;
+
+typedef struct engine_methods
+{
+	void		(*info) (engine *self, engine_info *info);
+	/* Entries of absent and expired keys have version index 0. */
+	void		(*get) (engine *self, const engine_slice *keys, size_t n_keys,
+						engine_consistency consistency, engine_read_done done, void *arg);
+	void		(*commit) (engine *self, engine_unit *unit);
+	/* The scan's slices are copied. NULL with *status set where it is refused. */
+	engine_cursor *(*scan_open) (engine *self, const engine_scan *scan, engine_status *status);
+	/* One page of about max_bytes; one at a time per cursor. */
+	void		(*scan_page) (engine_cursor *cursor, size_t max_bytes,
+							  engine_page_done done, void *arg);
+	void		(*scan_close) (engine_cursor *cursor);
+	/* Refuses new units, finishes those it has, lets go of everything. */
+	void		(*close) (engine *self);
+} engine_methods;
+
+struct engine
+{
+	const engine_methods *methods;
+};
+
+/* ---- The engines of this program ---- */
+
+typedef enum engine_log_level
+{
+	ENGINE_LOG_ERROR,
+	ENGINE_LOG_WARNING,
+	ENGINE_LOG_INFO,
+	ENGINE_LOG_DEBUG
+} engine_log_level;
+
+/* Never called with keys or values above ENGINE_LOG_DEBUG. */
+typedef void (*engine_log) (engine_log_level level, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+
+typedef struct engine_options
+{
+	const char *data_dir;		/* NULL: memory only */
+	bool		sync;			/* answer a write only when it is on disk */
+	bool		adopt;			/* take over a directory that was copied; term rises */
+	uint64_t	max_memory;		/* bytes for caches and write buffers */
+	uint64_t	max_idempotency;	/* records */
+	/*
+	 * What else the directory belongs to (PostgreSQL's system identifier and
+	 * timeline); compared with what the store recorded. NULL: not compared.
+	 */
+	const char *owner;
+	engine_log	log;
+} engine_options;
+
+/* "rocksdb" or "memory"; NULL with *status set where it cannot be opened. */
+extern engine *engine_open(const char *name, const engine_options *options,
+						   engine_status *status);
+
+/* Copies the store, consistent at one instant, into a directory that must not exist. */
+extern bool engine_backup(engine *self, const char *directory, engine_status *status);
+
+#endif
