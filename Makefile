@@ -21,8 +21,11 @@ help:
 	@echo 'make          build the client, the server, the command line and the extension'
 	@echo 'make install  install them (PG_CONFIG=..., DESTDIR=..., prefix=...)'
 
+# Only what a command needs is installed for it.
 deps:
 	scripts/install-deps
+deps-%:
+	scripts/install-deps $*
 
 install: all
 	+$(NATIVE) install
@@ -36,17 +39,17 @@ clean:
 	-$(PGXS_MAKE) clean
 	rm -rf build
 
-demo: deps
+demo: deps-demo
 	scripts/demo
 
-test: deps
+test: deps-test
 	scripts/test
 
-stress: deps
+stress: deps-test
 	NORIKV_STRESS=1 scripts/test
 
-mutants: deps
+mutants: deps-test
 	scripts/mutants
 
-bench: deps
+bench: deps-bench
 	scripts/bench

@@ -21,6 +21,13 @@ WARNINGS += -Werror
 endif
 OPT_release := -O2 -g
 OPT_asan := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
+# Fuzzers: make -f mk/native.mk VARIANT=fuzz fuzzers. libFuzzer is clang's.
+OPT_fuzz := -O1 -g -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefined \
+	-fno-sanitize-recover=undefined
+ifeq ($(VARIANT),fuzz)
+CC := $(shell for name in clang clang-14 clang-16 clang-19 clang-21; do \
+	command -v $$name && break; done)
+endif
 OPT := $(or $(OPT_$(VARIANT)),-O2 -g)
 
 CPPFLAGS_ALL := -D_GNU_SOURCE -I$(OUT)/proto -Isrc/wire -Isrc/client -Isrc/server \
@@ -47,15 +54,17 @@ CLIENT_TESTS := $(patsubst %.c,$(OUT)/%,$(wildcard tests/client/test_*.c))
 SERVER_TESTS := $(patsubst %.c,$(OUT)/%,$(wildcard tests/server/test_*.c))
 # Programs that tests run beside what they test: the fake server, the proxy.
 TOOLS := $(patsubst %.c,$(OUT)/%,$(wildcard tests/tools/*.c))
+FUZZERS := $(patsubst %.c,$(OUT)/%,$(wildcard tests/fuzz/fuzz_*.c))
 BENCHES := $(patsubst %.c,$(OUT)/%,$(wildcard tests/bench/*.c))
 
-.PHONY: all tests tools benches install uninstall
+.PHONY: all tests tools benches fuzzers install uninstall
 .SECONDARY:
 
 all: $(OUT)/libnorikv.a $(OUT)/libnorikv.so $(OUT)/norikv.pc $(OUT)/norikvd $(OUT)/norikv
 tests: $(CLIENT_TESTS) $(SERVER_TESTS) tools
 tools: $(TOOLS)
 benches: $(BENCHES)
+fuzzers: $(FUZZERS)
 
 $(OUT)/proto/%.pb-c.c $(OUT)/proto/%.pb-c.h: proto/%.proto
 	@mkdir -p $(OUT)/proto
@@ -93,7 +102,11 @@ $(SERVER_TESTS): $(OUT)/%: $(OUT)/%.o $(SUPPORT_O) $(filter-out %/main.o,$(SERVE
 
 $(TOOLS) $(BENCHES): $(OUT)/%: $(OUT)/%.o $(SUPPORT_O) $(OUT)/libnorikv.a
 	$(CC) $(OPT) -o $@ $^ $(LIBS) $(LIBS_$(@F))
+$(FUZZERS): $(OUT)/%: $(OUT)/%.o $(filter-out %/main.o,$(SERVER_O)) $(OUT)/libnorikv.a
+	$(CC) $(OPT) -fsanitize=fuzzer -o $@ $^ $(SERVER_LIBS)
+
 LIBS_redis_bench := -lhiredis
+$(OUT)/tests/tools/proxy: $(call objects,tests/tools/faults/*.c)
 
 install: all
 	install -d $(DESTDIR)$(bindir) $(DESTDIR)$(libdir)/pkgconfig $(DESTDIR)$(includedir)

@@ -10,6 +10,13 @@ SQL_PARTS := version connection keys bulk update stat
 DATA_built := norikv--$(EXTVERSION).sql
 EXTRA_CLEAN := $(DATA_built)
 
+# The server and the command line stand beside postgres, where the background
+# worker looks for the one and people for the other.
+SCRIPTS_built := $(wildcard build/release/norikvd build/release/norikv)
+
+REGRESS := $(sort $(basename $(notdir $(wildcard sql/*.sql))))
+ISOLATION := $(sort $(basename $(notdir $(wildcard tests/isolation/specs/*.spec))))
+
 LIBNORIKV := build/release/libnorikv.a
 PG_CPPFLAGS := -Isrc/client -Isrc/pg -DNORIKV_EXTVERSION='"$(EXTVERSION)"'
 PG_CFLAGS := -fvisibility=hidden
@@ -30,3 +37,7 @@ $(OBJS): $(wildcard src/pg/*.h src/pg/*/*.h) src/client/norikv.h
 
 norikv--$(EXTVERSION).sql: $(SQL_PARTS:%=src/pg/%.sql)
 	{ echo '\echo Use "CREATE EXTENSION norikv" to load this file. \quit'; cat $^; } > $@
+
+# What a variable here holds, for scripts.
+print-%:
+	@echo $($*)

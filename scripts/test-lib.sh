@@ -1,0 +1,310 @@
+# For scripts/test and scripts/mutants: runs one test program after the other
+# under a time limit, reads what it says, and counts.
+
+logs=$checkout/build/test-logs
+passed=0
+failed=0
+skipped=0
+failures=()
+running=
+
+begin_tests()
+{
+	work=$(make_work norikv-test.XXXXXX)
+	mkdir -p "$logs"
+	trap clean_up EXIT
+	trap 'exit 130' INT
+	trap 'exit 143' TERM HUP
+}
+
+# Nothing that was started here outlives this script, whichever way it ends.
+clean_up()
+{
+	trap '' INT TERM HUP
+	if [ -n "$running" ]; then
+		kill -TERM "$running" 2>/dev/null && wait "$running" 2>/dev/null || true
+	fi
+	stop_postgres_under "$work"
+	rm -rf "$work"
+}
+
+# Is a kind of test, or one test ("kind/name"), to run?
+wants()
+{
+	local want
+	[ ${#wanted[@]} -gt 0 ] || return 0
+	for want in "${wanted[@]}"; do
+		case $want in
+		"$1" | "${1%%/*}") return 0 ;;
+		"$1"/*) return 0 ;;
+		esac
+	done
+	return 1
+}
+
+# Runs a command for at most $2 seconds, its output into the log of $1. In the
+# background, so that a signal to this script is acted upon at once.
+run_logged()
+{
+	local log=$logs/${1//\//-}.log limit=$2 status=0
+	shift 2
+	env --default-signal=INT,QUIT timeout -k 10 "$limit" "$@" >"$log" 2>&1 </dev/null &
+	running=$!
+	wait "$running" || status=$?
+	running=
+	return "$status"
+}
+
+as_postgres_logged()
+{
+	local name=$1 limit=$2 become=()
+	shift 2
+	if [ "$(id -u)" -eq 0 ]; then
+		become=(setpriv "--reuid=$pg_user" "--regid=$(id -g "$pg_user")" --init-groups --)
+	fi
+	run_logged "$name" "$limit" "${become[@]}" env -C "$work" HOME="$work" "$@"
+}
+
+# report NAME PASSED FAILED SKIPPED SECONDS [WHY]
+report()
+{
+	local verdict=ok
+	passed=$((passed + $2))
+	failed=$((failed + $3))
+	skipped=$((skipped + $4))
+	if [ "$3" -gt 0 ]; then
+		verdict=FAILED
+		failures+=("$1${6:+: $6}")
+	fi
+	printf '%-6s %-44s %4d tests %5d s%s\n' "$verdict" "$1" "$(($2 + $3))" "$5" \
+		"$([ "$4" -eq 0 ] || echo ", $4 skipped")"
+	if [ "$3" -gt 0 ]; then
+		tail -n 60 "$logs/${1//\//-}.log" | sed 's/^/    | /'
+	fi
+}
+
+# How a program ended, in words; nothing where it ended well.
+ended()
+{
+	case $1 in
+	0) ;;
+	124 | 137) echo 'did not end in its time' ;;
+	*) echo "ended with status $1" ;;
+	esac
+}
+
+# Counts the lines of a log in the Test Anything Protocol. A program that died,
+# or tested nothing, is a failure whatever it printed.
+count_tap()
+{
+	local name=$1 status=$2 seconds=$3 log=$logs/${1//\//-}.log
+	local good bad skips why
+	skips=$(grep -ciE '^(not )?ok [0-9]+.*# skip|^1\.\.0 # skip' "$log" || true)
+	good=$(grep -E '^ok [0-9]+' "$log" | grep -cviE '# (skip|todo)' || true)
+	bad=$(grep -E '^not ok [0-9]+' "$log" | grep -cviE '# (skip|todo)' || true)
+	why=$(grep -E '^not ok [0-9]+' "$log" | grep -viE '# (skip|todo)' |
+		sed 's/^not ok [0-9]* - //' | head -n 5 | paste -sd ';' || true)
+	if [ "$status" -ne 0 ] && { [ "$bad" -eq 0 ] || [ "$status" -ge 124 ]; }; then
+		bad=$((bad + 1))
+		why="${why:+$why; }$(ended "$status")"
+	elif [ $((good + bad + skips)) -eq 0 ]; then
+		bad=1
+		why='tested nothing'
+	fi
+	report "$name" "$good" "$bad" "$skips" "$seconds" "$why"
+}
+
+build()
+{
+	local name=build/$1 start=$SECONDS
+	shift
+	if ! run_logged "$name" 1800 "$@" WERROR=1 "-j$jobs"; then
+		report "$name" 0 1 0 $((SECONDS - start)) 'does not build'
+		return 1
+	fi
+	printf '%-6s %-44s %10s %5d s\n' built "${name#build/}" '' $((SECONDS - start))
+}
+
+# The cmocka programs of the client or the server.
+programs()
+{
+	local kind=$1 variant=$2 source name start status
+	for source in tests/"$kind"/test_*.c; do
+		[ -e "$source" ] || continue
+		name=$kind/$(basename "$source" .c)
+		if [ "$variant" = release ]; then
+			wants "$name" || continue
+		else
+			wants "asan/$(basename "$name")" || continue
+		fi
+		start=$SECONDS status=0
+		run_logged "$name-$variant" 600 env CMOCKA_MESSAGE_OUTPUT=TAP \
+			NORIKV_BUILD="$checkout/build/$variant" TMPDIR="$work" \
+			"build/$variant/${source%.c}" || status=$?
+		count_tap "$name-$variant" "$status" $((SECONDS - start))
+	done
+}
+
+fuzzers()
+{
+	local source name start status
+	for source in tests/fuzz/fuzz_*.c; do
+		[ -e "$source" ] || continue
+		name=$(basename "$source" .c)
+		wants "fuzz/$name" || continue
+		start=$SECONDS status=0
+		mkdir -p "$work/corpus/$name"
+		[ ! -d "tests/fuzz/corpus/$name" ] ||
+			cp -r "tests/fuzz/corpus/$name/." "$work/corpus/$name"
+		run_logged "fuzz/$name" 600 "build/fuzz/${source%.c}" -rss_limit_mb=2048 \
+			-timeout=10 -max_total_time="${FUZZ_SECONDS:-5}" \
+			-artifact_prefix="$logs/$name-" "$work/corpus/$name" || status=$?
+		if [ "$status" -eq 0 ]; then
+			report "fuzz/$name" 1 0 0 $((SECONDS - start))
+		else
+			report "fuzz/$name" 0 1 0 $((SECONDS - start)) "$(ended "$status")"
+		fi
+	done
+}
+
+# ---- What needs PostgreSQL ----
+
+# A PostgreSQL of its own, and a copy of what the tests read, where its user can
+# reach them.
+private_postgres()
+{
+	local bindir
+	pg_user=$(postgres_user)
+	bindir=$(scripts/private-postgres "$work/pg" 2>"$logs/private-postgres.log") || {
+		cat "$logs/private-postgres.log" >&2
+		die 'no private PostgreSQL could be made'
+	}
+	pg_bin=$bindir
+	pgxs_test=$(dirname "$("$bindir/pg_config" --pgxs)")/../test
+	mkdir -p "$work/tools"
+	cp -r tests "$work/tests"
+	find "build/release/tests/tools" -maxdepth 1 -type f -perm -100 \
+		-exec cp {} "$work/tools/" \; 2>/dev/null || true
+	[ "$(id -u)" -ne 0 ] || chown -R "$pg_user": "$work/tests" "$work/tools"
+}
+
+# A directory for one run of pg_regress or of its sibling.
+regress_directory()
+{
+	local dir=$work/$1
+	mkdir -p "$dir"
+	cp -r "${@:2}" "$dir/"
+	cat >"$dir/postgresql.conf" <<-'CONF'
+		shared_preload_libraries = 'norikv'
+		max_connections = 50
+		statement_timeout = '2min'
+	CONF
+	[ "$(id -u)" -ne 0 ] || chown -R "$pg_user": "$dir"
+}
+
+# run_regress KIND PROGRAM DATABASE TEST...
+run_regress()
+{
+	local kind=$1 program=$2 database=$3 start=$SECONDS status=0 log=$logs/$1-all.log
+	local good bad why
+	shift 3
+	[ $# -gt 0 ] || return 0
+	# Word splitting is what the make variable is for.
+	as_postgres_logged "$kind-all" 600 "$pgxs_test/$program" --bindir="$pg_bin" \
+		--temp-instance="$work/$kind/instance" --temp-config="$work/$kind/postgresql.conf" \
+		--inputdir="$work/$kind" --outputdir="$work/$kind" --dbname="$database" \
+		--encoding=UTF8 --no-locale "$@" || status=$?
+	# PostgreSQL 16 and later speak the Test Anything Protocol here.
+	good=$(grep -cE '^ok [0-9]+|\.\.\. ok( |$)' "$log" || true)
+	bad=$(grep -cE '^not ok [0-9]+|\.\.\. FAILED' "$log" || true)
+	why=$(grep -E '^not ok [0-9]+|\.\.\. FAILED' "$log" | awk '{print ($1 == "not") ? $5 : $2}' |
+		paste -sd ' ' || true)
+	if [ "$status" -ne 0 ]; then
+		cat "$work/$kind/regression.diffs" "$work/$kind/log/postmaster.log" >>"$log" 2>/dev/null || true
+		[ "$bad" -gt 0 ] || { bad=1 why=$(ended "$status"); }
+	fi
+	report "$kind-all" "$good" "$bad" 0 $((SECONDS - start)) "$why"
+}
+
+# The names of a list in mk/pgxs.mk that are wanted, else of all that match.
+named()
+{
+	local kind=$1 name
+	for name in $(make -s -f mk/pgxs.mk "print-$2"); do
+		wants "$kind/$name" && echo "$name"
+	done
+}
+
+regress()
+{
+	local -a names
+	wants regress || return 0
+	mapfile -t names < <(named regress REGRESS)
+	regress_directory regress sql expected
+	run_regress regress regress/pg_regress contrib_regression "${names[@]}"
+}
+
+isolation()
+{
+	local -a names
+	wants isolation || return 0
+	mapfile -t names < <(named isolation ISOLATION)
+	[ ${#names[@]} -gt 0 ] || return 0
+	regress_directory isolation tests/isolation/specs tests/isolation/expected
+	run_regress isolation isolation/pg_isolation_regress isolation_regression "${names[@]}"
+}
+
+tap_files()
+{
+	local file name start status dir
+	wants tap || return 0
+	for file in tests/tap/*.pl; do
+		[ -e "$file" ] || continue
+		name=$(basename "$file" .pl)
+		wants "tap/$name" || continue
+		start=$SECONDS status=0 dir=$work/tap/$name
+		mkdir -p "$dir/log"
+		[ "$(id -u)" -ne 0 ] || chown -R "$pg_user": "$work/tap"
+		as_postgres_logged "tap/$name" 600 env -C "$dir" PATH="$pg_bin:$PATH" \
+			TESTDIR="$dir" TESTDATADIR="$dir" TESTLOGDIR="$dir/log" TMPDIR="$work/tap" \
+			PG_REGRESS="$pgxs_test/regress/pg_regress" NORIKV_TOOLS="$work/tools" \
+			PGPORT=65432 perl -I "$pgxs_test/perl" -I "$work/tests/tap" \
+			"$work/tests/tap/$name.pl" || status=$?
+		count_tap "tap/$name" "$status" $((SECONDS - start))
+		if [ "$status" -ne 0 ]; then
+			rm -rf "$logs/tap-$name"
+			cp -r "$dir/log" "$logs/tap-$name"
+		fi
+		rm -rf "$dir"
+	done
+}
+
+# Every statement of the documentation, run against what it documents.
+documentation()
+{
+	local start=$SECONDS status=0
+	wants docs || return 0
+	[ -x tests/docs/run ] || return 0
+	as_postgres_logged docs/run 300 env PATH="$pg_bin:$PATH" NORIKV_TOOLS="$work/tools" \
+		"$work/tests/docs/run" "$work" || status=$?
+	count_tap docs/run "$status" $((SECONDS - start))
+}
+
+end_tests()
+{
+	local failure
+	if [ ${#failures[@]} -gt 0 ]; then
+		echo
+		echo "logs are in build/test-logs; failed:"
+		for failure in "${failures[@]}"; do
+			echo "    $failure"
+		done
+	fi
+	[ "$skipped" -eq 0 ] || echo "$skipped skipped"
+	if [ $((passed + failed)) -eq 0 ]; then
+		failed=1
+		echo 'nothing was tested'
+	fi
+	echo "$passed passed, $failed failed"
+	[ "$failed" -eq 0 ]
+}
