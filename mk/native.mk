@@ -106,6 +106,17 @@ $(FUZZERS): $(OUT)/%: $(OUT)/%.o $(filter-out %/main.o,$(SERVER_O)) $(OUT)/libno
 	$(CC) $(OPT) -fsanitize=fuzzer -o $@ $^ $(SERVER_LIBS)
 
 LIBS_redis_bench := -lhiredis
+
+$(OUT)/tests/bench/etcd.pb-c.c $(OUT)/tests/bench/etcd.pb-c.h: tests/bench/etcd.proto
+	@mkdir -p $(@D)
+	protoc-c --proto_path=tests/bench --c_out=$(@D) $<
+
+$(OUT)/tests/bench/etcd.pb-c.o: $(OUT)/tests/bench/etcd.pb-c.c
+	$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) -Wno-strict-prototypes -c -o $@ $<
+
+$(OUT)/tests/bench/etcd_bench.o: CPPFLAGS_ALL += -I$(OUT)/tests/bench
+$(OUT)/tests/bench/etcd_bench.o: $(OUT)/tests/bench/etcd.pb-c.h
+$(OUT)/tests/bench/etcd_bench: $(OUT)/tests/bench/etcd.pb-c.o
 $(OUT)/tests/tools/proxy: $(call objects,tests/tools/faults/*.c)
 
 install: all
