@@ -183,7 +183,8 @@ typedef struct engine_unit
 	 */
 	engine_code (*may_start) (void *arg);
 	void	   *arg;
-	struct engine_unit *next;	/* the engine's, while the unit is in it */
+	struct engine_unit *next;	/* these two are the engine's, while it has the unit */
+	size_t		bytes;
 	void		(*done) (void *arg, const engine_outcome *outcome);
 } engine_unit;
 
@@ -257,6 +258,14 @@ typedef enum engine_log_level
 typedef void (*engine_log) (engine_log_level level, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
+/* Where time comes from: CLOCK_REALTIME and CLOCK_BOOTTIME, or a test's own. */
+typedef struct engine_clock
+{
+	uint64_t	(*wall_ns) (void *arg);
+	uint64_t	(*boot_ns) (void *arg);
+	void	   *arg;
+} engine_clock;
+
 typedef struct engine_options
 {
 	const char *data_dir;		/* NULL: memory only */
@@ -269,7 +278,8 @@ typedef struct engine_options
 	 * timeline); compared with what the store recorded. NULL: not compared.
 	 */
 	const char *owner;
-	engine_log	log;
+	engine_log	log;			/* NULL: nothing is logged */
+	const engine_clock *clock;	/* NULL: the system's */
 } engine_options;
 
 /* "rocksdb" or "memory"; NULL with *status set where it cannot be opened. */
