@@ -20,6 +20,7 @@
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "storage/proc.h"
+#include "storage/procarray.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
@@ -406,9 +407,11 @@ backends_attached(void)
 {
 	for (uint32 i = 0; i < ProcGlobal->allProcCount; i++)
 	{
-		const PGPROC *proc = &ProcGlobal->allProcs[i];
+		PGPROC *proc = &ProcGlobal->allProcs[i];
 
-		if (proc->pid != 0 && OidIsValid(proc->databaseId))
+		/* What a process that is gone left in its slot stays there. */
+		if (proc->pid != 0 && OidIsValid(proc->databaseId) &&
+			BackendPidGetProc(proc->pid) == proc)
 			return true;
 	}
 	return false;

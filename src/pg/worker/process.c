@@ -126,7 +126,9 @@ make_text(char *line)
 
 	for (char *byte = line; *byte != '\0'; byte++)
 	{
-		if ((unsigned char) *byte < ' ' || (IS_HIGHBIT_SET(*byte) && !utf8))
+		if ((unsigned char) *byte < ' ')
+			*byte = ' ';
+		else if (IS_HIGHBIT_SET(*byte) && !utf8)
 			*byte = '?';
 	}
 }
