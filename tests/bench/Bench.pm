@@ -56,8 +56,7 @@ sub spawn
 	{
 		open(STDIN, '<', '/dev/null') && open(STDOUT, '>', $log) && open(STDERR, '>&', \*STDOUT)
 		  or POSIX::_exit(126);
-		exec('setpriv', '--pdeathsig', 'INT', '--', @command);
-		POSIX::_exit(127);
+		exec('setpriv', '--pdeathsig', 'INT', '--', @command) or POSIX::_exit(127);
 	}
 	$running{$pid} = { name => $name, log => $log };
 	return $pid;

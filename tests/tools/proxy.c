@@ -193,10 +193,10 @@ static void
 print_counts(void)
 {
 	printf("calls=%lu executions=%lu dropped_answers=%lu delayed_answers=%lu"
-		   " delayed_requests=%lu late=%lu duplicated=%lu cut=%lu refused=%lu\n",
+		   " delayed_requests=%lu late=%lu duplicated=%lu aborted=%lu cut=%lu refused=%lu\n",
 		   counted.calls, counted.executions, counted.dropped_answers,
 		   counted.delayed_answers, counted.delayed_requests, counted.late,
-		   counted.duplicated, counted.cut, counted.refused);
+		   counted.duplicated, counted.aborted, counted.cut, counted.refused);
 	fflush(stdout);
 }
 

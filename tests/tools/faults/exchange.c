@@ -85,7 +85,8 @@ on_finished(void *of, bool ok)
 }
 
 void
-exchange_finish(client_call *exchange, grpc_status_code status, grpc_slice *details)
+exchange_finish(client_call *exchange, grpc_status_code status, grpc_slice *details,
+				grpc_metadata_array *metadata)
 {
 	grpc_op		ops[2] = {0};
 	size_t		n_ops = exchange_headers(exchange, ops);
@@ -93,6 +94,12 @@ exchange_finish(client_call *exchange, grpc_status_code status, grpc_slice *deta
 	ops[n_ops].op = GRPC_OP_SEND_STATUS_FROM_SERVER;
 	ops[n_ops].data.send_status_from_server.status = status;
 	ops[n_ops].data.send_status_from_server.status_details = details;
+	/* Only a server sends trailing metadata: to a client it proves who answered. */
+	if (metadata != NULL)
+	{
+		ops[n_ops].data.send_status_from_server.trailing_metadata_count = metadata->count;
+		ops[n_ops].data.send_status_from_server.trailing_metadata = metadata->metadata;
+	}
 	exchange->finished = (event) {on_finished, exchange};
 	exchange->references++;
 	start_batch(exchange->call, ops, n_ops + 1, &exchange->finished);
@@ -256,7 +263,7 @@ on_accepted(void *of, bool ok)
 		grpc_slice	details = grpc_slice_from_static_string("refused by the proxy");
 
 		counted.refused++;
-		exchange_finish(exchange, GRPC_STATUS_UNAVAILABLE, &details);
+		exchange_finish(exchange, GRPC_STATUS_UNAVAILABLE, &details, NULL);
 		exchange_release(exchange);
 		return;
 	}

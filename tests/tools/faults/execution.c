@@ -141,7 +141,8 @@ execution_answer(server_call *execution, client_call *exchange)
 	else if (exchange->cut == CUT_AFTER)
 		exchange_cut(exchange);
 	else
-		exchange_finish(exchange, execution->status, &execution->details);
+		exchange_finish(exchange, execution->status, &execution->details,
+						&execution->trailing_metadata);
 }
 
 /* A message or the end is there, or the client took the last one. */
@@ -176,6 +177,8 @@ on_closed_upstream(void *of, bool ok)
 
 	(void) ok;
 	execution->ended = true;
+	if (execution->status == GRPC_STATUS_ABORTED)
+		counted.aborted++;
 	/* With a message still under way, what follows it will come by here again. */
 	if (execution->drained)
 		execution_advance(execution);

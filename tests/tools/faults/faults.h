@@ -49,6 +49,7 @@ typedef struct counts
 	uint64_t	delayed_requests;
 	uint64_t	duplicated;
 	uint64_t	late;			/* executed after their client gave up */
+	uint64_t	aborted;		/* executions that the server answered ABORTED */
 	uint64_t	cut;
 	uint64_t	refused;
 } counts;
@@ -154,7 +155,7 @@ extern void exchange_init(void);
 extern void exchange_accept(void);
 extern void exchange_release(client_call *exchange);
 extern void exchange_finish(client_call *exchange, grpc_status_code status,
-							grpc_slice *details);
+							grpc_slice *details, grpc_metadata_array *metadata);
 extern void exchange_cut(client_call *exchange);
 /* The operation for initial metadata, where it is still to be sent: 1, else 0. */
 extern size_t exchange_headers(client_call *exchange, grpc_op *op);
