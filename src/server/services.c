@@ -1,0 +1,36 @@
+/*
+ * services.c - the list of methods, and what several of them need.
+ */
+#include "services.h"
+
+const method *const server_methods[] = {
+	&kv_put,
+	&kv_get,
+	&kv_delete,
+	&meta_watch_cluster,
+	&health_check,
+	&health_watch,
+	&ext_info,
+	&ext_multi_get,
+	&ext_commit,
+	&ext_scan,
+	NULL
+};
+
+engine_code
+service_may_start(void *arg)
+{
+	call	   *self = arg;
+
+	if (call_deadline_passed(self))
+		return ENGINE_DEADLINE_EXCEEDED;
+	if (call_is_over(self))
+		return ENGINE_CANCELLED;
+	return ENGINE_OK;
+}
+
+void
+service_fail_draining(call *self)
+{
+	call_fail_text(self, GRPC_STATUS_UNAVAILABLE, "this server is shutting down");
+}

@@ -1,0 +1,36 @@
+/*
+ * services.h - the methods that norikvd serves.
+ */
+#ifndef NORIKVD_SERVICES_H
+#define NORIKVD_SERVICES_H
+
+#include "call.h"
+
+/* kv.c */
+extern const method kv_put;
+extern const method kv_get;
+extern const method kv_delete;
+
+/* meta.c */
+extern const method meta_watch_cluster;
+
+/* health.c */
+extern const method health_check;
+extern const method health_watch;
+
+/* ext_info.c, ext_multi_get.c, ext_commit.c, ext_scan.c */
+extern const method ext_info;
+extern const method ext_multi_get;
+extern const method ext_commit;
+extern const method ext_scan;
+
+/*
+ * For engine_unit.may_start, with the call as its arg: a write whose deadline
+ * has passed, or whose caller is gone, is not begun.
+ */
+extern engine_code service_may_start(void *arg);
+
+/* Every method says this when the server goes down under it. */
+extern void service_fail_draining(call *self);
+
+#endif
