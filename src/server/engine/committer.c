@@ -1,0 +1,468 @@
+/*
+ * committer.c - drains the queue, decides, writes once, answers.
+ *
+ * Group commit without a delay: while one batch is being synced, the next one
+ * gathers in the queue. Between batches the thread keeps store time going, sweeps
+ * what expired, and brings the store back after a failed write.
+ */
+#include "committer.h"
+
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "batch.h"
+#include "meta.h"
+#include "sweep.h"
+#include "unit.h"
+
+/* A batch is cut here; a single unit may be larger. */
+#define BATCH_MAX_BYTES (4 * 1024 * 1024)
+#define TICK_MS 250
+/* How often a store that failed is tried again. */
+#define RETRY_MS 1000
+
+typedef struct job
+{
+	void		(*function) (void *arg);
+	void	   *arg;
+	bool		finished;
+} job;
+
+struct committer
+{
+	committer_options options;
+	pthread_t	thread;
+	pthread_mutex_t lock;
+	pthread_cond_t wake;		/* the committer: there is work */
+	pthread_cond_t job_finished;
+	engine_unit *first;
+	engine_unit *last;
+	job		   *job;
+	bool		waiting;
+	bool		closing;
+	/* The thread's own. */
+	batch		batch;
+	sweep		sweep;
+	idempotency_count count;
+	engine_version version;		/* the newest one given */
+	bool		full;			/* puts are refused until there is room */
+	bool		broken;			/* the table could not be opened again */
+	bool		more_to_sweep;
+	uint64_t	next_tick_ms;
+	uint64_t	next_retry_ms;
+};
+
+static uint64_t
+monotonic_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t) now.tv_sec * 1000 + (uint64_t) now.tv_nsec / 1000000;
+}
+
+/* ---- After a failed write ---- */
+
+static bool
+read_back(committer *self, engine_status *status)
+{
+	uint64_t	packed;
+
+	if (!meta_get(self->options.table, META_LAST_VERSION, &packed, status))
+		return false;
+	/* Empty as yet: the term is what it was at start, and no index was given. */
+	self->version = packed != 0 ? version_unpack(packed)
+		: (engine_version) {self->version.term, 0};
+	return sweep_count_records(&self->sweep, status);
+}
+
+static void
+make_room(committer *self)
+{
+	if (!self->full)
+		self->options.log(ENGINE_LOG_ERROR,
+						  "the disk is full: puts are refused until there is room, "
+						  "reads and deletes go on");
+	self->full = true;
+	if (self->options.directory != NULL)
+		directory_release_reserve(self->options.directory);
+}
+
+/*
+ * Opening the table anew shows whether the failed batch is in it; what is in it
+ * then is on disk.
+ */
+static void
+reopen(committer *self)
+{
+	engine_status status;
+
+	self->next_retry_ms = monotonic_ms() + RETRY_MS;
+	self->broken = !self->options.table->methods->reopen(self->options.table, &status) ||
+		!read_back(self, &status);
+	if (!self->broken)
+		return;
+	if (status.code == ENGINE_RESOURCE_EXHAUSTED && !self->full)
+	{
+		make_room(self);
+		reopen(self);
+		return;
+	}
+	self->options.log(ENGINE_LOG_ERROR, "the store cannot be opened again: %s", status.text);
+}
+
+static void
+recover(committer *self, const engine_status *failure)
+{
+	self->options.log(ENGINE_LOG_ERROR, "a write to the store failed: %s", failure->text);
+	if (failure->code == ENGINE_RESOURCE_EXHAUSTED)
+		make_room(self);
+	reopen(self);
+}
+
+static void
+answer_failed(committer *self, const engine_status *failure)
+{
+	batch	   *of = &self->batch;
+	engine_status answer;
+
+	if (!of->applied)
+		return;
+	if (self->broken)
+		status_set(&answer, ENGINE_UNAVAILABLE,
+				   "outcome unknown: the write failed and the store is down: %.300s",
+				   failure->text);
+	else if (version_pack(self->version) == version_pack(of->last))
+		return;
+	else
+		status_set(&answer, failure->code, "nothing was written: %.400s", failure->text);
+	batch_refuse(of, &answer);
+}
+
+/* ---- Store time, sweeps ---- */
+
+static void
+write_now(committer *self, bool sync)
+{
+	engine_status status;
+
+	if (!self->options.table->methods->write(self->options.table, sync, &status))
+		recover(self, &status);
+}
+
+/* On disk first, with --sync=off as well: a revived lease is not a lost write. */
+static void
+extend_time(committer *self)
+{
+	uint64_t	bound = store_time_next_bound(self->options.time);
+	engine_status status;
+
+	if (bound == 0 || self->broken)
+		return;
+	meta_put(self->options.table, META_TIME_BOUND, bound);
+	if (self->options.table->methods->write(self->options.table, true, &status))
+		store_time_set_bound(self->options.time, bound);
+	else
+		recover(self, &status);
+}
+
+static void
+sweep_step(committer *self)
+{
+	uint64_t	now = store_time_now_ms(self->options.time);
+	bool		keys_changed;
+	bool		records_changed;
+	bool		more_keys = sweep_keys(&self->sweep, now, &keys_changed);
+	bool		more_records = sweep_records(&self->sweep, now, &records_changed);
+
+	if (keys_changed || records_changed)
+		write_now(self, false);
+	self->more_to_sweep = (more_keys || more_records) && !self->broken;
+}
+
+static void
+try_to_leave_failure(committer *self)
+{
+	uint64_t	now = monotonic_ms();
+
+	if ((!self->full && !self->broken) || now < self->next_retry_ms)
+		return;
+	self->next_retry_ms = now + RETRY_MS;
+	if (self->broken)
+		reopen(self);
+	if (self->broken || !self->full)
+		return;
+	if (self->options.directory != NULL &&
+		!directory_restore_reserve(self->options.directory))
+		return;
+	self->full = false;
+	self->options.log(ENGINE_LOG_INFO, "there is room on the disk again: puts go on");
+}
+
+static void
+tick(committer *self)
+{
+	uint64_t	now = monotonic_ms();
+
+	if (now < self->next_tick_ms && !self->more_to_sweep)
+		return;
+	if (now >= self->next_tick_ms)
+	{
+		self->next_tick_ms = now + TICK_MS;
+		store_time_draw(self->options.time);
+		extend_time(self);
+		try_to_leave_failure(self);
+	}
+	if (!self->broken)
+		sweep_step(self);
+}
+
+/* ---- Batches ---- */
+
+static void
+write_batch(committer *self)
+{
+	batch	   *of = &self->batch;
+	table	   *to = self->options.table;
+	engine_status status;
+
+	if (of->applied)
+		meta_put(to, META_LAST_VERSION, version_pack(of->last));
+	if (to->methods->write(to, self->options.sync && of->applied, &status))
+	{
+		self->version = of->last;
+		return;
+	}
+	recover(self, &status);
+	answer_failed(self, &status);
+}
+
+static void
+decide_and_write(committer *self)
+{
+	batch	   *of = &self->batch;
+	engine_status status;
+
+	if (self->broken)
+	{
+		status_set(&status, ENGINE_UNAVAILABLE,
+				   "the store is down after a failed write; nothing was done");
+		batch_refuse(of, &status);
+	}
+	else if (!batch_decide(of, &status))
+	{
+		self->options.table->methods->discard(self->options.table);
+		batch_refuse(of, &status);
+		if (!sweep_count_records(&self->sweep, &status))
+			self->options.log(ENGINE_LOG_ERROR, "the store cannot be read: %s", status.text);
+	}
+	else if (of->changed)
+		write_batch(self);
+}
+
+/* A range is read from the store, so no other unit's writes may be pending. */
+static bool
+fits(const batch *of, size_t gathered, const engine_unit *unit)
+{
+	if (of->n_plans == 0)
+		return true;
+	return of->n_plans < BATCH_MAX_UNITS && gathered + unit->bytes <= BATCH_MAX_BYTES &&
+		!unit_deletes_range(unit);
+}
+
+static void
+commit(committer *self, engine_unit *units)
+{
+	batch	   *of = &self->batch;
+
+	while (units != NULL)
+	{
+		size_t		gathered = 0;
+
+		extend_time(self);
+		of->now_ms = store_time_now_ms(self->options.time);
+		of->last = self->version;
+		of->full = self->full;
+		while (units != NULL && fits(of, gathered, units))
+		{
+			engine_unit *unit = units;
+
+			units = unit->next;
+			gathered += unit->bytes;
+			batch_add(of, unit);
+			if (unit_deletes_range(unit))
+				break;
+		}
+		decide_and_write(self);
+		batch_answer(of);
+		batch_reset(of);
+	}
+}
+
+/* ---- The thread ---- */
+
+static void
+wait_for_work(committer *self)
+{
+	struct timespec until;
+
+	if (self->more_to_sweep)
+		return;
+	until.tv_sec = (time_t) (self->next_tick_ms / 1000);
+	until.tv_nsec = (long) (self->next_tick_ms % 1000) * 1000000;
+	self->waiting = true;
+	while (self->first == NULL && self->job == NULL && !self->closing)
+	{
+		if (pthread_cond_timedwait(&self->wake, &self->lock, &until) != 0)
+			break;
+	}
+	self->waiting = false;
+}
+
+static void
+run_job(committer *self, job *todo)
+{
+	todo->function(todo->arg);
+	pthread_mutex_lock(&self->lock);
+	todo->finished = true;
+	self->job = NULL;
+	pthread_cond_broadcast(&self->job_finished);
+	pthread_mutex_unlock(&self->lock);
+}
+
+static void *
+committer_main(void *arg)
+{
+	committer  *self = arg;
+	bool		closing = false;
+
+	while (!closing)
+	{
+		engine_unit *units;
+		job		   *todo;
+
+		pthread_mutex_lock(&self->lock);
+		wait_for_work(self);
+		units = self->first;
+		self->first = NULL;
+		self->last = NULL;
+		todo = self->job;
+		closing = self->closing && units == NULL && todo == NULL;
+		pthread_mutex_unlock(&self->lock);
+
+		commit(self, units);
+		if (todo != NULL)
+			run_job(self, todo);
+		tick(self);
+	}
+	return NULL;
+}
+
+committer *
+committer_start(const committer_options *options, engine_status *status)
+{
+	committer  *self = engine_calloc(sizeof(*self));
+	pthread_condattr_t attributes;
+
+	self->options = *options;
+	self->version = options->last;
+	self->count.limit = options->max_idempotency;
+	self->sweep = (sweep) {.table = options->table, .count = &self->count};
+	pthread_mutex_init(&self->lock, NULL);
+	pthread_cond_init(&self->job_finished, NULL);
+	pthread_condattr_init(&attributes);
+	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+	pthread_cond_init(&self->wake, &attributes);
+	pthread_condattr_destroy(&attributes);
+	batch_init(&self->batch, options->table, &self->count);
+
+	if (sweep_count_records(&self->sweep, status))
+	{
+		if (pthread_create(&self->thread, NULL, committer_main, self) == 0)
+			return self;
+		status_set(status, ENGINE_INTERNAL, "cannot start the committer's thread");
+	}
+	batch_free(&self->batch);
+	free(self);
+	return NULL;
+}
+
+void
+committer_submit(committer *self, engine_unit *unit)
+{
+	engine_outcome refusal = {.operation = -1};
+	bool		taken;
+	bool		wake;
+
+	unit->next = NULL;
+	pthread_mutex_lock(&self->lock);
+	taken = !self->closing;
+	if (taken)
+	{
+		if (self->last != NULL)
+			self->last->next = unit;
+		else
+			self->first = unit;
+		self->last = unit;
+	}
+	wake = self->waiting;
+	pthread_mutex_unlock(&self->lock);
+
+	if (taken)
+	{
+		if (wake)
+			pthread_cond_signal(&self->wake);
+		return;
+	}
+	status_set(&refusal.status, ENGINE_UNAVAILABLE,
+			   "the store is being closed; nothing was done");
+	unit->done(unit->arg, &refusal);
+}
+
+void
+committer_run(committer *self, void (*function) (void *arg), void *arg)
+{
+	job			todo = {function, arg, false};
+
+	pthread_mutex_lock(&self->lock);
+	while (self->job != NULL)
+		pthread_cond_wait(&self->job_finished, &self->lock);
+	self->job = &todo;
+	pthread_cond_signal(&self->wake);
+	while (!todo.finished)
+		pthread_cond_wait(&self->job_finished, &self->lock);
+	pthread_mutex_unlock(&self->lock);
+}
+
+/* The bound is drawn back to where time is, so that a restart costs no lease. */
+static void
+store_time_at_rest(committer *self)
+{
+	engine_status status;
+
+	if (self->broken)
+		return;
+	meta_put(self->options.table, META_TIME_BOUND, store_time_now_ms(self->options.time));
+	if (!self->options.table->methods->write(self->options.table, true, &status))
+		self->options.log(ENGINE_LOG_WARNING, "the store's time was not written: %s",
+						  status.text);
+}
+
+void
+committer_stop(committer *self)
+{
+	pthread_mutex_lock(&self->lock);
+	self->closing = true;
+	pthread_cond_signal(&self->wake);
+	pthread_mutex_unlock(&self->lock);
+	pthread_join(self->thread, NULL);
+	store_time_at_rest(self);
+	bytes_free(&self->sweep.position);
+	batch_free(&self->batch);
+	pthread_mutex_destroy(&self->lock);
+	pthread_cond_destroy(&self->wake);
+	pthread_cond_destroy(&self->job_finished);
+	free(self);
+}

@@ -1,0 +1,455 @@
+/*
+ * directory.c - the files of a data directory that are not RocksDB's.
+ */
+#include "directory.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "util.h"
+
+#define RESERVE_BYTES (16 * 1024 * 1024)
+#define RECORD_SIZE 4096
+
+typedef struct identity
+{
+	char		store_id[40];
+	uint64_t	device;
+	uint64_t	inode;
+	char	   *owner;			/* NULL: none recorded */
+} identity;
+
+struct data_directory
+{
+	char	   *path;
+	char	   *database;
+	int			fd;
+	int			lock;
+	bool		sync;
+	bool		new_term;
+	identity	identity;		/* as it will be recorded */
+	engine_log	log;
+};
+
+/* ---- Small files ---- */
+
+static bool
+fail(engine_status *status, const data_directory *self, const char *doing, const char *name)
+{
+	status_set(status, errno == ENOSPC ? ENGINE_RESOURCE_EXHAUSTED : ENGINE_INTERNAL,
+			   "cannot %s \"%s/%s\": %m", doing, self->path, name);
+	return false;
+}
+
+/* The text of a small file; empty where there is none. */
+static bool
+read_record(const data_directory *self, const char *name, char text[RECORD_SIZE],
+			engine_status *status)
+{
+	int			fd = openat(self->fd, name, O_RDONLY | O_CLOEXEC);
+	ssize_t		size;
+
+	text[0] = '\0';
+	if (fd < 0)
+		return errno == ENOENT || fail(status, self, "open", name);
+	size = read(fd, text, RECORD_SIZE - 1);
+	if (size >= 0)
+		text[size] = '\0';
+	close(fd);
+	return size >= 0 || fail(status, self, "read", name);
+}
+
+static bool
+write_whole(int fd, const char *text, size_t size)
+{
+	while (size > 0)
+	{
+		ssize_t		written = write(fd, text, size);
+
+		if (written < 0 && errno == EINTR)
+			continue;
+		if (written < 0)
+			return false;
+		text += written;
+		size -= (size_t) written;
+	}
+	return fsync(fd) == 0;
+}
+
+/* Whole or not at all, and on disk when it returns. */
+static bool
+write_record(const data_directory *self, int at, const char *name, const char *text,
+			 engine_status *status)
+{
+	char		temporary[64];
+	int			fd;
+	bool		good;
+
+	snprintf(temporary, sizeof(temporary), "%s.tmp", name);
+	fd = openat(at, temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return fail(status, self, "create", temporary);
+	good = write_whole(fd, text, strlen(text));
+	close(fd);
+	if (!good)
+		return fail(status, self, "write", temporary);
+	if (renameat(at, temporary, at, name) != 0 || fsync(at) != 0)
+		return fail(status, self, "rename into place", name);
+	return true;
+}
+
+/* ---- Lock and format ---- */
+
+static bool
+take_lock(data_directory *self, engine_status *status)
+{
+	char		holder[32] = "";
+	char		pid[32];
+
+	self->lock = openat(self->fd, "LOCK", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (self->lock < 0)
+		return fail(status, self, "open", "LOCK");
+	if (flock(self->lock, LOCK_EX | LOCK_NB) != 0)
+	{
+		if (pread(self->lock, holder, sizeof(holder) - 1, 0) > 0)
+			holder[strcspn(holder, "\n")] = '\0';
+		status_set(status, ENGINE_FAILED_PRECONDITION,
+				   "the data directory \"%s\" is in use by another norikvd%s%s", self->path,
+				   holder[0] != '\0' ? ", process " : "", holder);
+		return false;
+	}
+	snprintf(pid, sizeof(pid), "%d\n", (int) getpid());
+	if (ftruncate(self->lock, 0) != 0 ||
+		pwrite(self->lock, pid, strlen(pid), 0) != (ssize_t) strlen(pid))
+		self->log(ENGINE_LOG_WARNING, "cannot write the process id to \"%s/LOCK\"",
+				  self->path);
+	return true;
+}
+
+/* Nothing in it but what an earlier start may have left before FORMAT was whole. */
+static bool
+is_fresh(const data_directory *self)
+{
+	DIR		   *listing = opendir(self->path);
+	struct dirent *found;
+	bool		fresh = listing != NULL;
+
+	while (fresh && (found = readdir(listing)) != NULL)
+		fresh = strcmp(found->d_name, ".") == 0 || strcmp(found->d_name, "..") == 0 ||
+			strcmp(found->d_name, "LOCK") == 0 || strcmp(found->d_name, "FORMAT.tmp") == 0 ||
+			strcmp(found->d_name, "lost+found") == 0;
+	if (listing != NULL)
+		closedir(listing);
+	return fresh;
+}
+
+static bool
+check_format(const data_directory *self, engine_status *status)
+{
+	char		text[RECORD_SIZE];
+	int			format = 0;
+
+	if (!read_record(self, "FORMAT", text, status))
+		return false;
+	if (sscanf(text, "norikv %d", &format) == 1 && format == DIRECTORY_FORMAT)
+		return true;
+	if (format > DIRECTORY_FORMAT)
+		status_set(status, ENGINE_FAILED_PRECONDITION,
+				   "the data directory \"%s\" has format %d, this norikvd knows formats up to "
+				   "%d: start the newer norikvd that wrote it, or restore a backup of its own "
+				   "time", self->path, format, DIRECTORY_FORMAT);
+	else if (is_fresh(self))
+	{
+		snprintf(text, sizeof(text), "norikv %d\n", DIRECTORY_FORMAT);
+		return write_record(self, self->fd, "FORMAT", text, status);
+	}
+	else
+		status_set(status, ENGINE_FAILED_PRECONDITION,
+				   "\"%s\" is not empty and no norikv data directory: name another one, "
+				   "or an empty one", self->path);
+	return false;
+}
+
+/* ---- Identity ---- */
+
+static void
+identity_format(const identity *self, char text[RECORD_SIZE])
+{
+	snprintf(text, RECORD_SIZE, "store %s\ndevice %" PRIu64 "\ninode %" PRIu64 "\n%s%s%s",
+			 self->store_id, self->device, self->inode,
+			 self->owner != NULL ? "owner " : "", self->owner != NULL ? self->owner : "",
+			 self->owner != NULL ? "\n" : "");
+}
+
+static bool
+identity_parse(char *text, identity *self)
+{
+	char	   *owner = strstr(text, "\nowner ");
+
+	*self = (identity) {0};
+	if (owner != NULL)
+	{
+		owner += strlen("\nowner ");
+		owner[strcspn(owner, "\n")] = '\0';
+		self->owner = engine_strdup(owner);
+	}
+	return sscanf(text, "store %36s device %" SCNu64 " inode %" SCNu64,
+				  self->store_id, &self->device, &self->inode) == 3;
+}
+
+static bool
+is_moved(const identity *recorded, const identity *here)
+{
+	return recorded->device != here->device || recorded->inode != here->inode;
+}
+
+/* An owner moves into a store that had none, and one that names none is let in. */
+static bool
+is_foreign(const identity *recorded, const char *owner)
+{
+	return recorded->owner != NULL && owner != NULL && strcmp(recorded->owner, owner) != 0;
+}
+
+static bool
+accept_identity(data_directory *self, const identity *recorded, const engine_options *options,
+				engine_status *status)
+{
+	bool		moved = is_moved(recorded, &self->identity);
+	bool		foreign = is_foreign(recorded, options->owner);
+
+	self->new_term = options->adopt;
+	if (options->adopt || (!moved && !foreign))
+		return true;
+	if (moved)
+		status_set(status, ENGINE_FAILED_PRECONDITION,
+				   "the data directory \"%.150s\" was copied or restored (written as device "
+				   "%" PRIu64 " inode %" PRIu64 ", is %" PRIu64 " inode %" PRIu64 "). "
+				   "If the original is out of use, take the copy over with --adopt: versions "
+				   "then rise above all that were given out", self->path, recorded->device,
+				   recorded->inode, self->identity.device, self->identity.inode);
+	else
+		status_set(status, ENGINE_FAILED_PRECONDITION,
+				   "the data directory \"%.150s\" belongs to %.100s, not to %.100s. "
+				   "Take it over with --adopt", self->path, recorded->owner, options->owner);
+	return false;
+}
+
+static bool
+check_identity(data_directory *self, const engine_options *options, engine_status *status)
+{
+	char		text[RECORD_SIZE];
+	identity	recorded = {0};
+	struct stat here;
+	bool		good;
+
+	if (fstat(self->fd, &here) != 0)
+		return fail(status, self, "examine", ".");
+	self->identity.device = (uint64_t) here.st_dev;
+	self->identity.inode = (uint64_t) here.st_ino;
+	self->identity.owner = options->owner != NULL ? engine_strdup(options->owner) : NULL;
+	if (!read_record(self, "IDENTITY", text, status))
+		return false;
+	if (text[0] == '\0')
+	{
+		random_uuid(self->identity.store_id);
+		return true;
+	}
+	good = identity_parse(text, &recorded);
+	if (good)
+		good = accept_identity(self, &recorded, options, status);
+	else
+		status_set(status, ENGINE_DATA_LOSS, "\"%s/IDENTITY\" is damaged", self->path);
+	memcpy(self->identity.store_id, recorded.store_id, sizeof(recorded.store_id));
+	if (self->identity.owner == NULL)
+		self->identity.owner = recorded.owner;
+	else
+		free(recorded.owner);
+	return good;
+}
+
+static void
+check_last_end(data_directory *self)
+{
+	if (faccessat(self->fd, "UNCLEAN", F_OK, 0) != 0)
+		return;
+	self->log(ENGINE_LOG_WARNING, "the store ran with --sync=off and was not closed: "
+			  "writes may be lost; versions go on in a new term");
+	self->new_term = true;
+}
+
+/* ---- Opening ---- */
+
+static bool
+open_path(data_directory *self, engine_status *status)
+{
+	if (mkdir(self->path, 0700) != 0 && errno != EEXIST)
+	{
+		status_set(status, ENGINE_INTERNAL, "cannot create the data directory \"%s\": %m",
+				   self->path);
+		return false;
+	}
+	self->fd = open(self->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (self->fd < 0)
+		status_set(status, ENGINE_INTERNAL, "cannot open the data directory \"%s\": %m",
+				   self->path);
+	return self->fd >= 0;
+}
+
+data_directory *
+directory_open(const engine_options *options, engine_log log, engine_status *status)
+{
+	data_directory *self;
+
+	if (options->data_dir == NULL || options->data_dir[0] == '\0')
+	{
+		status_set(status, ENGINE_INVALID_ARGUMENT,
+				   "the rocksdb engine needs a data directory: --data-dir");
+		return NULL;
+	}
+	self = engine_calloc(sizeof(*self));
+	self->path = engine_strdup(options->data_dir);
+	self->database = engine_malloc(strlen(self->path) + sizeof("/db"));
+	sprintf(self->database, "%s/db", self->path);
+	self->fd = -1;
+	self->lock = -1;
+	self->sync = options->sync;
+	self->log = log;
+	if (!open_path(self, status) || !take_lock(self, status) ||
+		!check_format(self, status) || !check_identity(self, options, status))
+	{
+		directory_close(self);
+		return NULL;
+	}
+	check_last_end(self);
+	return self;
+}
+
+void
+directory_close(data_directory *self)
+{
+	if (self->lock >= 0)
+		close(self->lock);
+	if (self->fd >= 0)
+		close(self->fd);
+	free(self->identity.owner);
+	free(self->database);
+	free(self->path);
+	free(self);
+}
+
+const char *
+directory_store_id(const data_directory *self)
+{
+	return self->identity.store_id;
+}
+
+const char *
+directory_database(const data_directory *self)
+{
+	return self->database;
+}
+
+bool
+directory_needs_new_term(const data_directory *self)
+{
+	return self->new_term;
+}
+
+/* ---- Running ---- */
+
+bool
+directory_settle(data_directory *self, engine_status *status)
+{
+	char		recorded[RECORD_SIZE];
+	char		text[RECORD_SIZE];
+
+	identity_format(&self->identity, text);
+	if (!read_record(self, "IDENTITY", recorded, status))
+		return false;
+	if (strcmp(recorded, text) != 0 &&
+		!write_record(self, self->fd, "IDENTITY", text, status))
+		return false;
+	if (!self->sync && !write_record(self, self->fd, "UNCLEAN", "", status))
+		return false;
+	if (self->sync)
+		directory_mark_clean(self);
+	if (!directory_restore_reserve(self))
+		self->log(ENGINE_LOG_WARNING, "no room for the reserve of %d MiB in \"%s\"",
+				  RESERVE_BYTES >> 20, self->path);
+	return true;
+}
+
+void
+directory_mark_clean(data_directory *self)
+{
+	if (unlinkat(self->fd, "UNCLEAN", 0) == 0)
+		fsync(self->fd);
+}
+
+void
+directory_release_reserve(data_directory *self)
+{
+	if (unlinkat(self->fd, "RESERVE", 0) == 0)
+		fsync(self->fd);
+}
+
+static bool
+room_to_spare(const data_directory *self)
+{
+	struct statvfs disk;
+
+	return fstatvfs(self->fd, &disk) == 0 &&
+		(uint64_t) disk.f_bavail * disk.f_frsize >= 2 * (uint64_t) RESERVE_BYTES;
+}
+
+bool
+directory_restore_reserve(data_directory *self)
+{
+	struct stat present;
+	int			fd;
+	bool		good;
+
+	if (fstatat(self->fd, "RESERVE", &present, 0) == 0 && present.st_size == RESERVE_BYTES)
+		return true;
+	if (!room_to_spare(self))
+		return false;
+	fd = openat(self->fd, "RESERVE", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return false;
+	good = posix_fallocate(fd, 0, RESERVE_BYTES) == 0 && fsync(fd) == 0;
+	close(fd);
+	if (!good)
+		unlinkat(self->fd, "RESERVE", 0);
+	return good;
+}
+
+/* ---- Copies ---- */
+
+/* The identity stays that of the original: a copy has to be adopted. */
+bool
+directory_copy_records(const data_directory *self, const char *to, engine_status *status)
+{
+	char		text[RECORD_SIZE];
+	int			fd = open(to, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	bool		good;
+
+	if (fd < 0)
+	{
+		status_set(status, ENGINE_INTERNAL, "cannot open \"%s\": %m", to);
+		return false;
+	}
+	identity_format(&self->identity, text);
+	good = write_record(self, fd, "IDENTITY", text, status);
+	snprintf(text, sizeof(text), "norikv %d\n", DIRECTORY_FORMAT);
+	good = good && write_record(self, fd, "FORMAT", text, status);
+	close(fd);
+	return good;
+}

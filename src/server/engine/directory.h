@@ -1,0 +1,47 @@
+/*
+ * directory.h - a data directory: who uses it, which format it has, whether it
+ * is the one it was, and the reserve for a full disk.
+ *
+ *   LOCK      held by the norikvd that uses it
+ *   FORMAT    the format's number
+ *   IDENTITY  store id, device and inode of the directory, owner
+ *   RESERVE   16 MiB that are given up when the disk is full
+ *   UNCLEAN   written with --sync=off, until the store is closed
+ *   db/       RocksDB's
+ */
+#ifndef NORIKVD_ENGINE_DIRECTORY_H
+#define NORIKVD_ENGINE_DIRECTORY_H
+
+#include "engine.h"
+
+#define DIRECTORY_FORMAT 1
+
+typedef struct data_directory data_directory;
+
+/*
+ * Creates the directory where there is none. NULL, with *status set, where it is
+ * in use, of a newer format, or another directory than the one recorded.
+ */
+extern data_directory *directory_open(const engine_options *options, engine_log log,
+								 engine_status *status);
+
+extern const char *directory_store_id(const data_directory *self);
+extern const char *directory_database(const data_directory *self);
+/* Tokens given out before may be lost or live elsewhere: the term must rise. */
+extern bool directory_needs_new_term(const data_directory *self);
+/* The term is on disk: records the identity, and that writes may be lost. */
+extern bool directory_settle(data_directory *self, engine_status *status);
+
+extern void directory_release_reserve(data_directory *self);
+/* True once the reserve is whole again, with room to spare. */
+extern bool directory_restore_reserve(data_directory *self);
+
+/* All is on disk: a later open need not suspect anything. */
+extern void directory_mark_clean(data_directory *self);
+extern void directory_close(data_directory *self);
+
+/* The files beside db/, for a copy of the store. */
+extern bool directory_copy_records(const data_directory *self, const char *to,
+								   engine_status *status);
+
+#endif

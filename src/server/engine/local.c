@@ -1,0 +1,251 @@
+/*
+ * local.c - opens and closes an engine in this process.
+ */
+#include "local.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+
+#include "entry.h"
+#include "meta.h"
+#include "unit.h"
+
+static void
+log_nowhere(engine_log_level level, const char *format, ...)
+{
+	(void) level;
+	(void) format;
+}
+
+/* ---- Methods ---- */
+
+static void
+local_info(engine *base, engine_info *info)
+{
+	local_engine *self = (local_engine *) base;
+
+	*info = (engine_info) {
+		.name = self->name,
+		.durable = self->directory != NULL && self->sync,
+		.transactions = true,
+		.scan = true,
+		.add = true,
+		.max_ops = UNIT_MAX_OPS,
+		.max_conditions = UNIT_MAX_OPS,
+		.max_bytes = UNIT_MAX_BYTES,
+		.expiry_granularity_ms = 1,
+		.store_time_ms = store_time_now_ms(&self->time),
+	};
+	memcpy(info->store_id, self->store_id, sizeof(info->store_id));
+}
+
+static void
+local_commit(engine *base, engine_unit *unit)
+{
+	local_engine *self = (local_engine *) base;
+	engine_outcome refusal = {0};
+
+	if (unit_check(unit, &refusal))
+		committer_submit(self->committer, unit);
+	else
+		unit->done(unit->arg, &refusal);
+}
+
+static void
+local_close(engine *base)
+{
+	local_engine *self = (local_engine *) base;
+
+	if (self->committer != NULL)
+		committer_stop(self->committer);
+	if (self->table != NULL)
+		self->table->methods->close(self->table);
+	if (self->directory != NULL)
+	{
+		if (self->committer != NULL)
+			directory_mark_clean(self->directory);
+		directory_close(self->directory);
+	}
+	free(self);
+}
+
+static const engine_methods local_methods = {
+	.info = local_info,
+	.get = local_get,
+	.commit = local_commit,
+	.scan_open = local_scan_open,
+	.scan_page = local_scan_page,
+	.scan_close = local_scan_close,
+	.close = local_close,
+};
+
+/* ---- Opening ---- */
+
+/* For RocksDB's compactions. */
+static bool
+entry_may_go(void *arg, engine_slice stored)
+{
+	local_engine *self = arg;
+	entry		found;
+
+	return atomic_load(&self->time_runs) && entry_decode(stored, &found) &&
+		entry_expired(&found, store_time_now_ms(&self->time));
+}
+
+static bool
+open_table(local_engine *self, const engine_options *options, engine_status *status)
+{
+	table_rocksdb_options rocksdb = {
+		.max_memory = options->max_memory,
+		.expired = entry_may_go,
+		.arg = self,
+		.log = self->log,
+	};
+
+	if (self->directory == NULL)
+		self->table = table_memory_open();
+	else
+	{
+		rocksdb.directory = directory_database(self->directory);
+		self->table = table_rocksdb_open(&rocksdb, status);
+	}
+	return self->table != NULL;
+}
+
+/* Term and time, on disk before anything rests on them. */
+static bool
+start_counting(local_engine *self, const engine_options *options, engine_version *last,
+			   engine_status *status)
+{
+	bool		raise = self->directory != NULL && directory_needs_new_term(self->directory);
+	uint64_t	packed;
+	uint64_t	bound;
+
+	if (!meta_get(self->table, META_LAST_VERSION, &packed, status) ||
+		!meta_get(self->table, META_TIME_BOUND, &bound, status))
+		return false;
+	*last = packed != 0 ? version_unpack(packed) : (engine_version) {1, 0};
+	if (raise && packed != 0)
+		last->term++;
+	if (last->term > ENTRY_MAX_TERM)
+	{
+		status_set(status, ENGINE_RESOURCE_EXHAUSTED,
+				   "the store's term cannot rise above %d: copy the keys into a new store",
+				   ENTRY_MAX_TERM);
+		return false;
+	}
+	store_time_start(&self->time, options->clock, bound);
+	bound = store_time_next_bound(&self->time);
+	meta_put(self->table, META_LAST_VERSION, version_pack(*last));
+	if (bound != 0)
+		meta_put(self->table, META_TIME_BOUND, bound);
+	if (!self->table->methods->write(self->table, true, status))
+		return false;
+	if (bound != 0)
+		store_time_set_bound(&self->time, bound);
+	atomic_store(&self->time_runs, true);
+	return true;
+}
+
+static bool
+start(local_engine *self, const engine_options *options, engine_status *status)
+{
+	committer_options committing = {
+		.time = &self->time,
+		.directory = self->directory,
+		.sync = options->sync,
+		.max_idempotency = options->max_idempotency,
+		.log = self->log,
+	};
+
+	if (!open_table(self, options, status) ||
+		!start_counting(self, options, &committing.last, status))
+		return false;
+	if (self->directory != NULL && !directory_settle(self->directory, status))
+		return false;
+	committing.table = self->table;
+	self->committer = committer_start(&committing, status);
+	return self->committer != NULL;
+}
+
+engine *
+engine_open(const char *name, const engine_options *options, engine_status *status)
+{
+	bool		on_disk = strcmp(name, "rocksdb") == 0;
+	local_engine *self;
+
+	if (!on_disk && strcmp(name, "memory") != 0)
+	{
+		status_set(status, ENGINE_INVALID_ARGUMENT,
+				   "unknown engine \"%s\": there are rocksdb and memory", name);
+		return NULL;
+	}
+	self = engine_calloc(sizeof(*self));
+	self->base.methods = &local_methods;
+	self->name = on_disk ? "rocksdb" : "memory";
+	self->sync = options->sync;
+	self->log = options->log != NULL ? options->log : log_nowhere;
+	random_uuid(self->store_id);
+	if (on_disk)
+	{
+		self->directory = directory_open(options, self->log, status);
+		if (self->directory == NULL)
+		{
+			free(self);
+			return NULL;
+		}
+		snprintf(self->store_id, sizeof(self->store_id), "%s",
+				 directory_store_id(self->directory));
+	}
+	if (start(self, options, status))
+		return &self->base;
+	local_close(&self->base);
+	return NULL;
+}
+
+/* ---- Backup ---- */
+
+typedef struct backup
+{
+	local_engine *engine;
+	const char *directory;
+	engine_status *status;
+	bool		good;
+} backup;
+
+static void
+backup_at_rest(void *arg)
+{
+	backup	   *self = arg;
+	table	   *from = self->engine->table;
+	char	   *database = engine_malloc(strlen(self->directory) + sizeof("/db"));
+
+	sprintf(database, "%s/db", self->directory);
+	self->good = from->methods->checkpoint(from, database, self->status) &&
+		directory_copy_records(self->engine->directory, self->directory, self->status);
+	free(database);
+}
+
+bool
+engine_backup(engine *base, const char *directory, engine_status *status)
+{
+	local_engine *self = (local_engine *) base;
+	backup		job = {self, directory, status, false};
+
+	if (self->directory == NULL)
+	{
+		status_set(status, ENGINE_UNIMPLEMENTED, "the %s engine has nothing on disk to back up",
+				   self->name);
+		return false;
+	}
+	if (mkdir(directory, 0700) != 0)
+	{
+		status_set(status, ENGINE_FAILED_PRECONDITION,
+				   "cannot create the backup directory \"%s\": %m", directory);
+		return false;
+	}
+	status_ok(status);
+	committer_run(self->committer, backup_at_rest, &job);
+	return job.good;
+}

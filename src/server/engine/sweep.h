@@ -1,0 +1,29 @@
+/*
+ * sweep.h - gives back what expired: keys, and remembered answers.
+ *
+ * In the committer's thread and in small steps, so that a sweep never meets a
+ * newer put of the same key and never holds up a write for long.
+ */
+#ifndef NORIKVD_ENGINE_SWEEP_H
+#define NORIKVD_ENGINE_SWEEP_H
+
+#include "batch.h"
+
+typedef struct sweep
+{
+	table	   *table;
+	idempotency_count *count;
+	bytes		position;		/* in the idempotency records */
+} sweep;
+
+/*
+ * One step each. True where there is more to do at once; what it deletes is put
+ * into the table's batch, *changed says whether there is anything.
+ */
+extern bool sweep_keys(sweep *self, uint64_t now_ms, bool *changed);
+extern bool sweep_records(sweep *self, uint64_t now_ms, bool *changed);
+
+/* Counts the records anew; False where they cannot be read. */
+extern bool sweep_count_records(sweep *self, engine_status *status);
+
+#endif
