@@ -19,9 +19,8 @@ ISOLATION := $(sort $(basename $(notdir $(wildcard tests/isolation/specs/*.spec)
 
 LIBNORIKV := build/release/libnorikv.a
 PG_CPPFLAGS := -Isrc/client -Isrc/pg -DNORIKV_EXTVERSION='"$(EXTVERSION)"'
-PG_CFLAGS := -fvisibility=hidden
 ifdef WERROR
-PG_CFLAGS += -Werror
+PG_CFLAGS := -Werror
 endif
 SHLIB_LINK := $(LIBNORIKV) -Wl,--exclude-libs,ALL \
 	$(shell pkg-config --libs grpc libprotobuf-c libxxhash) -lgpr

@@ -1,0 +1,329 @@
+/*
+ * call.c - calls, from start to end, and the one wait.
+ *
+ * What must hold:
+ * - A backend that waits takes a cancel within one slice.
+ * - A call is freed by whoever started it, or by the release of its resource
+ *   owner (error, abort), or when its connection is closed (exit: FATAL runs no
+ *   PG_CATCH). Calls are libnorikv's, in malloc'ed memory, for gRPC writes to
+ *   them until it has let go; nothing here frees memory under it.
+ * - gRPC's threads never take a signal: see NorikvBlockSignals.
+ */
+#include "pg_norikv.h"
+
+#include <pthread.h>
+
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "storage/pmsignal.h"
+#include "utils/memutils.h"
+
+/* How long signals stay blocked in a wait, in milliseconds. */
+#define SLICE_MS 10
+
+static dlist_head live_calls = DLIST_STATIC_INIT(live_calls);
+static dlist_head spare_calls = DLIST_STATIC_INIT(spare_calls);
+static sigset_t all_signals;
+
+void
+NorikvBlockSignals(sigset_t *saved)
+{
+	pthread_sigmask(SIG_SETMASK, &all_signals, saved);
+}
+
+void
+NorikvRestoreSignals(const sigset_t *saved)
+{
+	pthread_sigmask(SIG_SETMASK, saved, NULL);
+}
+
+/* ---- From start to end ---- */
+
+/* Never throws once the library's call is there: it would be lost. */
+static NorikvCall *
+new_call(NorikvConnection *connection, NorikvOperation operation, norikv_slice key)
+{
+	NorikvCall *call;
+
+	if (dlist_is_empty(&spare_calls))
+		call = MemoryContextAlloc(TopMemoryContext, sizeof(NorikvCall));
+	else
+		call = dlist_container(NorikvCall, node, dlist_pop_head_node(&spare_calls));
+	call->subject = (NorikvSubject){connection, operation, key, false, NORIKV_IF_ANY};
+	call->call = NULL;
+	call->owner = CurrentResourceOwner;
+	INSTR_TIME_SET_CURRENT(call->start);
+	connection->live_calls++;
+	dlist_push_head(&live_calls, &call->node);
+	return call;
+}
+
+static void
+count(NorikvCall *call)
+{
+	norikv_call_stats stats;
+	instr_time elapsed;
+
+	if (call->subject.connection->stat == NULL)
+		return;
+	stats = norikv_call_get_stats(call->call);
+	INSTR_TIME_SET_CURRENT(elapsed);
+	INSTR_TIME_SUBTRACT(elapsed, call->start);
+	NorikvStatCount(call->subject.connection->stat, call->subject.operation,
+					norikv_call_done(call->call) ? norikv_call_error(call->call) : NULL,
+					&stats, INSTR_TIME_GET_MICROSEC(elapsed));
+}
+
+void
+NorikvFree(NorikvCall *call)
+{
+	sigset_t saved;
+
+	if (call->call != NULL)
+	{
+		count(call);
+		NorikvBlockSignals(&saved);
+		norikv_call_free(call->call);
+		NorikvRestoreSignals(&saved);
+	}
+	call->call = NULL;
+	call->subject.connection->live_calls--;
+	dlist_delete(&call->node);
+	dlist_push_head(&spare_calls, &call->node);
+}
+
+/* Before the connection's client goes. */
+void
+NorikvFreeCalls(NorikvConnection *connection)
+{
+	dlist_mutable_iter iter;
+
+	dlist_foreach_modify(iter, &live_calls)
+	{
+		NorikvCall *call = dlist_container(NorikvCall, node, iter.cur);
+
+		if (call->subject.connection == connection)
+			NorikvFree(call);
+	}
+}
+
+static void
+release_calls(ResourceReleasePhase phase, bool is_commit, bool is_top_level, void *arg)
+{
+	dlist_mutable_iter iter;
+
+	if (phase != RESOURCE_RELEASE_BEFORE_LOCKS)
+		return;
+	dlist_foreach_modify(iter, &live_calls)
+	{
+		NorikvCall *call = dlist_container(NorikvCall, node, iter.cur);
+
+		if (call->owner != CurrentResourceOwner)
+			continue;
+		if (is_commit)
+			elog(WARNING, "norikv call leaked: %s",
+				 NorikvOperationName(call->subject.operation));
+		NorikvFree(call);
+	}
+}
+
+void
+NorikvCallInit(void)
+{
+	sigfillset(&all_signals);
+	RegisterResourceReleaseCallback(release_calls, NULL);
+}
+
+/* ---- Waiting ---- */
+
+/*
+ * Signals are blocked while the library works, so that they are taken here and by
+ * this thread only, at most a slice late.
+ */
+static void
+await_slice(NorikvCall *call)
+{
+	sigset_t saved;
+
+	NorikvBlockSignals(&saved);
+	(void) norikv_wait(call->subject.connection->client, &call->call, 1, SLICE_MS);
+	NorikvRestoreSignals(&saved);
+}
+
+/* A cancel of a write that was sent must say that the write may be there. */
+static void
+check_interrupts(NorikvCall *call)
+{
+	ErrorContextCallback callback = {error_context_stack, NorikvWriteInterrupted,
+									 &call->subject};
+
+	if (!INTERRUPTS_PENDING_CONDITION())
+		return;
+	if (call->subject.write && norikv_call_get_stats(call->call).attempts > 0)
+		error_context_stack = &callback;
+	ProcessInterrupts();
+	error_context_stack = callback.previous;
+}
+
+const norikv_error *
+NorikvAwait(NorikvCall *call)
+{
+	pgstat_report_wait_start(PG_WAIT_EXTENSION);
+	for (;;)
+	{
+		await_slice(call);
+		if (norikv_call_done(call->call))
+			break;
+		check_interrupts(call);
+		if (!PostmasterIsAlive())
+			proc_exit(1);
+	}
+	pgstat_report_wait_end();
+	return norikv_call_error(call->call);
+}
+
+void
+NorikvFinish(NorikvCall *call)
+{
+	const norikv_error *error = NorikvAwait(call);
+
+	if (error->code != NORIKV_OK)
+		NorikvRaise(error, &call->subject);
+}
+
+bool
+NorikvNextPage(NorikvCall *call)
+{
+	sigset_t saved;
+	bool more;
+
+	CHECK_FOR_INTERRUPTS();
+	NorikvBlockSignals(&saved);
+	more = norikv_call_next(call->call);
+	NorikvRestoreSignals(&saved);
+	NorikvFinish(call);
+	return more;
+}
+
+void
+NorikvSleep(long milliseconds)
+{
+	instr_time start;
+	instr_time now;
+	long left = milliseconds;
+
+	INSTR_TIME_SET_CURRENT(start);
+	while (left > 0)
+	{
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, left,
+						 PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+		INSTR_TIME_SET_CURRENT(now);
+		INSTR_TIME_SUBTRACT(now, start);
+		left = milliseconds - (long) INSTR_TIME_GET_MILLISEC(now);
+	}
+}
+
+/* ---- Starting ---- */
+
+static const norikv_slice no_key = {NULL, 0};
+
+/* Runs the library's function that starts the call, with signals blocked. */
+#define START(call, start_call)                                                          \
+	do                                                                                   \
+	{                                                                                    \
+		sigset_t saved_;                                                                 \
+		NorikvBlockSignals(&saved_);                                                     \
+		(call)->call = (start_call);                                                     \
+		NorikvRestoreSignals(&saved_);                                                   \
+	} while (0)
+
+NorikvCall *
+NorikvStartGet(NorikvConnection *connection, norikv_slice key, const char *consistency)
+{
+	norikv_call_options options = {.consistency = consistency};
+	NorikvCall *call = new_call(connection, NORIKV_CALL_GET, key);
+
+	START(call, norikv_get(connection->client, key, &options));
+	return call;
+}
+
+NorikvCall *
+NorikvStartMultiGet(NorikvConnection *connection, const norikv_slice *keys, size_t n_keys,
+					const char *consistency)
+{
+	norikv_call_options options = {.consistency = consistency};
+	NorikvCall *call = new_call(connection, NORIKV_CALL_MGET, no_key);
+
+	START(call, norikv_multi_get(connection->client, keys, n_keys, &options));
+	return call;
+}
+
+NorikvCall *
+NorikvStartScan(NorikvConnection *connection, const norikv_scan_request *request)
+{
+	NorikvCall *call = new_call(connection, NORIKV_CALL_SCAN, no_key);
+
+	START(call, norikv_scan(connection->client, request, NULL));
+	return call;
+}
+
+NorikvCall *
+NorikvStartWrite(NorikvConnection *connection, const norikv_operation *operation,
+				 norikv_slice idempotency_key)
+{
+	norikv_call_options options = {.idempotency_key = idempotency_key};
+	NorikvOperation kind = operation->kind == NORIKV_OP_PUT ? NORIKV_CALL_PUT
+															: NORIKV_CALL_DELETE;
+	NorikvCall *call = new_call(connection, kind, operation->key);
+
+	call->subject.write = true;
+	call->subject.condition = operation->condition;
+	START(call, norikv_write(connection->client, operation, &options));
+	return call;
+}
+
+NorikvCall *
+NorikvStartCommit(NorikvConnection *connection, const norikv_operation *operations,
+				  size_t n_operations, bool atomic)
+{
+	NorikvCall *call = new_call(connection, NORIKV_CALL_COMMIT,
+								n_operations == 1 ? operations[0].key : no_key);
+
+	call->subject.write = true;
+	if (n_operations == 1)
+		call->subject.condition = operations[0].condition;
+	START(call,
+		  norikv_commit(connection->client, operations, n_operations, atomic, NULL));
+	return call;
+}
+
+NorikvCall *
+NorikvStartInfo(NorikvConnection *connection)
+{
+	NorikvCall *call = new_call(connection, NORIKV_CALL_INFO, no_key);
+
+	START(call, norikv_get_info(connection->client, NULL));
+	return call;
+}
+
+NorikvCall *
+NorikvStartHealth(NorikvConnection *connection)
+{
+	NorikvCall *call = new_call(connection, NORIKV_CALL_PING, no_key);
+
+	START(call, norikv_health(connection->client, NULL));
+	return call;
+}
+
+NorikvCall *
+NorikvStartWatchCluster(NorikvConnection *connection)
+{
+	NorikvCall *call = new_call(connection, NORIKV_CALL_VIEW, no_key);
+
+	START(call, norikv_watch_cluster(connection->client, NULL));
+	return call;
+}

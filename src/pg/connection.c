@@ -1,0 +1,396 @@
+/*
+ * connection.c - this backend's clients, one for each (server, user mapping).
+ *
+ * Found once, then kept until a catalog invalidation, a change of user or of
+ * norikv.server says that the answer may be another: a get of a cached connection
+ * does no catalog lookup. A client whose server or mapping changed is not used
+ * again and closed at the next look.
+ */
+#include "pg_norikv.h"
+
+#include "access/htup_details.h"
+#include "access/reloptions.h"
+#include "access/xact.h"
+#include "catalog/pg_user_mapping.h"
+#include "foreign/foreign.h"
+#include "miscadmin.h"
+#include "storage/ipc.h"
+#include "utils/acl.h"
+#include "utils/inval.h"
+#include "utils/memutils.h"
+#include "utils/syscache.h"
+
+#include "worker/launcher.h"
+
+/* What a name and the current user come to. */
+typedef struct Target
+{
+	Oid serverid; /* InvalidOid: the embedded server without a server object */
+	Oid umid;
+	const char *name;
+	List *server_options;
+	List *user_options;
+} Target;
+
+static dlist_head connections = DLIST_STATIC_INIT(connections);
+/* Whether the end of the transaction has something to close. */
+static bool close_at_end = false;
+static bool exit_registered = false;
+
+/* The last answer of NorikvGetConnection; NULL: look again. */
+static NorikvConnection *target_connection = NULL;
+static Oid target_userid = InvalidOid;
+
+void
+NorikvForgetTarget(void)
+{
+	target_connection = NULL;
+}
+
+dlist_head *
+NorikvConnections(void)
+{
+	return &connections;
+}
+
+/* ---- Closing ---- */
+
+/* Waits for gRPC to let go of what is under way, a second at most. Never throws. */
+static void
+close_connection(NorikvConnection *connection)
+{
+	sigset_t saved;
+
+	if (target_connection == connection)
+		NorikvForgetTarget();
+	NorikvFreeCalls(connection);
+	NorikvBlockSignals(&saved);
+	norikv_client_free(connection->client);
+	NorikvRestoreSignals(&saved);
+	dlist_delete(&connection->node);
+	MemoryContextDelete(connection->context);
+}
+
+bool
+NorikvCloseConnections(bool all, Oid serverid)
+{
+	dlist_mutable_iter iter;
+	bool closed = false;
+
+	dlist_foreach_modify(iter, &connections)
+	{
+		NorikvConnection *connection = dlist_container(NorikvConnection, node, iter.cur);
+
+		if (all || connection->serverid == serverid)
+		{
+			close_connection(connection);
+			closed = true;
+		}
+	}
+	return closed;
+}
+
+/* FATAL runs no PG_CATCH: calls may be under way here. */
+static void
+close_at_exit(int code, Datum arg)
+{
+	(void) NorikvCloseConnections(true, InvalidOid);
+}
+
+static void
+close_at_transaction_end(XactEvent event, void *arg)
+{
+	dlist_mutable_iter iter;
+
+	if (!close_at_end || (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT &&
+						  event != XACT_EVENT_PREPARE))
+		return;
+	close_at_end = false;
+	dlist_foreach_modify(iter, &connections)
+	{
+		NorikvConnection *connection = dlist_container(NorikvConnection, node, iter.cur);
+
+		if (connection->invalidated || !connection->settings.keep_connections)
+			close_connection(connection);
+	}
+}
+
+/* ---- Invalidation ---- */
+
+/* hash_value 0: everything of the cache. */
+static void
+invalidate_connections(Datum arg, int cache_id, uint32 hash_value)
+{
+	dlist_iter iter;
+
+	NorikvForgetTarget();
+	dlist_foreach(iter, &connections)
+	{
+		NorikvConnection *connection = dlist_container(NorikvConnection, node, iter.cur);
+
+		if ((cache_id == FOREIGNSERVEROID && OidIsValid(connection->serverid) &&
+			 (hash_value == 0 || hash_value == connection->server_hash)) ||
+			(cache_id == USERMAPPINGOID && OidIsValid(connection->umid) &&
+			 (hash_value == 0 || hash_value == connection->um_hash)))
+		{
+			connection->invalidated = true;
+			close_at_end = true;
+		}
+	}
+}
+
+/* Of privileges: who may use what is to be asked again. */
+static void
+invalidate_target(Datum arg, int cache_id, uint32 hash_value)
+{
+	NorikvForgetTarget();
+}
+
+void
+NorikvConnectionInit(void)
+{
+	CacheRegisterSyscacheCallback(FOREIGNSERVEROID, invalidate_connections, (Datum) 0);
+	CacheRegisterSyscacheCallback(USERMAPPINGOID, invalidate_connections, (Datum) 0);
+	CacheRegisterSyscacheCallback(FOREIGNDATAWRAPPEROID, invalidate_target, (Datum) 0);
+	CacheRegisterSyscacheCallback(AUTHOID, invalidate_target, (Datum) 0);
+	CacheRegisterSyscacheCallback(AUTHMEMROLEMEM, invalidate_target, (Datum) 0);
+	RegisterXactCallback(close_at_transaction_end, NULL);
+}
+
+/* ---- Opening ---- */
+
+static norikv_client *
+new_client(const NorikvSettings *settings, const char *name)
+{
+	norikv_options options;
+	norikv_error error;
+	norikv_client *client;
+	sigset_t saved;
+
+	norikv_options_init(&options);
+	options.nodes = settings->nodes;
+	options.token = settings->token;
+	options.timeout_ms = settings->timeout;
+	options.attempt_timeout_ms = settings->attempt_timeout;
+	options.connect_timeout_ms = settings->connect_timeout;
+	options.max_retries = settings->max_retries;
+	options.consistency = settings->consistency;
+	options.trust_cas = settings->trust_cas;
+
+	NorikvBlockSignals(&saved);
+	client = norikv_client_new(&options, &error);
+	NorikvRestoreSignals(&saved);
+	if (client == NULL)
+		ereport(ERROR, errcode(ERRCODE_FDW_UNABLE_TO_CREATE_EXECUTION),
+				errmsg("could not use server \"%s\"", name),
+				errdetail("%s", NorikvTextForMessage(error.text)));
+	return client;
+}
+
+/* Errors leave nothing behind: the context is the caller's until all is well. */
+static NorikvConnection *
+open_connection(const Target *target)
+{
+	MemoryContext context;
+	MemoryContext old_context;
+	NorikvConnection *connection;
+
+	if (!exit_registered)
+	{
+		before_shmem_exit(close_at_exit, (Datum) 0);
+		exit_registered = true;
+	}
+	context = AllocSetContextCreate(CurrentMemoryContext, "norikv connection",
+									ALLOCSET_SMALL_SIZES);
+	old_context = MemoryContextSwitchTo(context);
+	connection = palloc0(sizeof(NorikvConnection));
+	connection->context = context;
+	connection->serverid = target->serverid;
+	connection->umid = target->umid;
+	connection->server_hash =
+		GetSysCacheHashValue1(FOREIGNSERVEROID, ObjectIdGetDatum(target->serverid));
+	connection->um_hash =
+		GetSysCacheHashValue1(USERMAPPINGOID, ObjectIdGetDatum(target->umid));
+	strlcpy(connection->name, target->name, NAMEDATALEN);
+	NorikvLoadSettings(&connection->settings, target->server_options,
+					   target->user_options);
+	if (connection->settings.nodes == NULL)
+	{
+		connection->embedded = true;
+		connection->generation = NorikvEmbeddedGeneration();
+		connection->settings.nodes = pstrdup(NorikvEmbeddedNodes());
+	}
+	connection->stat = NorikvStatAttach(MyDatabaseId, connection->name);
+	connection->client = new_client(&connection->settings, connection->name);
+	MemoryContextSwitchTo(old_context);
+
+	MemoryContextSetParent(context, TopMemoryContext);
+	dlist_push_head(&connections, &connection->node);
+	return connection;
+}
+
+static bool
+is_usable(const NorikvConnection *connection)
+{
+	return !connection->invalidated &&
+		   (!connection->embedded || connection->generation == NorikvEmbeddedGeneration());
+}
+
+/* The connection there is, or a new one; those of no more use go on the way. */
+static NorikvConnection *
+find_connection(const Target *target)
+{
+	NorikvConnection *found = NULL;
+	dlist_mutable_iter iter;
+
+	dlist_foreach_modify(iter, &connections)
+	{
+		NorikvConnection *connection = dlist_container(NorikvConnection, node, iter.cur);
+
+		if (is_usable(connection))
+		{
+			if (connection->serverid == target->serverid &&
+				connection->umid == target->umid)
+				found = connection;
+		}
+		else if (connection->live_calls == 0)
+			close_connection(connection);
+	}
+	if (found == NULL)
+		found = open_connection(target);
+	if (!found->settings.keep_connections)
+		close_at_end = true;
+	return found;
+}
+
+/* ---- Which one ---- */
+
+/* The mapping of the user or of PUBLIC; having none is no error. */
+static void
+find_user_mapping(Target *target)
+{
+	HeapTuple tuple;
+	Datum options;
+	bool is_null;
+
+	tuple = SearchSysCache2(USERMAPPINGUSERSERVER, ObjectIdGetDatum(GetUserId()),
+							ObjectIdGetDatum(target->serverid));
+	if (!HeapTupleIsValid(tuple))
+		tuple = SearchSysCache2(USERMAPPINGUSERSERVER, ObjectIdGetDatum(InvalidOid),
+								ObjectIdGetDatum(target->serverid));
+	if (!HeapTupleIsValid(tuple))
+		return;
+	target->umid = ((Form_pg_user_mapping) GETSTRUCT(tuple))->oid;
+	options = SysCacheGetAttr(USERMAPPINGUSERSERVER, tuple,
+							  Anum_pg_user_mapping_umoptions, &is_null);
+	if (!is_null)
+		target->user_options = untransformRelOptions(options);
+	ReleaseSysCache(tuple);
+}
+
+static void
+resolve_server(Target *target, Oid serverid)
+{
+	ForeignServer *server = GetForeignServer(serverid);
+	AclResult result;
+
+	if (strcmp(GetForeignDataWrapper(server->fdwid)->fdwname, NORIKV_FDW_NAME) != 0)
+		ereport(ERROR, errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				errmsg("server \"%s\" is not of foreign-data wrapper \"%s\"",
+					   server->servername, NORIKV_FDW_NAME));
+	result = pg_foreign_server_aclcheck(serverid, GetUserId(), ACL_USAGE);
+	if (result != ACLCHECK_OK)
+		aclcheck_error(result, OBJECT_FOREIGN_SERVER, server->servername);
+	target->serverid = serverid;
+	target->name = server->servername;
+	target->server_options = server->options;
+	find_user_mapping(target);
+}
+
+/* The embedded server has no object of its own: the wrapper's USAGE stands for it. */
+static void
+resolve_embedded(Target *target)
+{
+	Oid fdwid = get_foreign_data_wrapper_oid(NORIKV_FDW_NAME, false);
+	AclResult result = pg_foreign_data_wrapper_aclcheck(fdwid, GetUserId(), ACL_USAGE);
+
+	if (result != ACLCHECK_OK)
+		aclcheck_error(result, OBJECT_FDW, NORIKV_FDW_NAME);
+	target->name = NORIKV_DEFAULT_SERVER;
+}
+
+static NorikvConnection *
+resolve(const char *name, bool from_setting)
+{
+	Target target = {0};
+	Oid serverid = get_foreign_server_oid(name, true);
+
+	if (OidIsValid(serverid))
+		resolve_server(&target, serverid);
+	else if (strcmp(name, NORIKV_DEFAULT_SERVER) == 0)
+		resolve_embedded(&target);
+	else
+		ereport(ERROR, errcode(ERRCODE_UNDEFINED_OBJECT),
+				errmsg("server \"%s\" does not exist", name),
+				from_setting ? errhint("The setting \"norikv.server\" names it.") : 0);
+	return find_connection(&target);
+}
+
+NorikvConnection *
+NorikvGetConnection(void)
+{
+	Oid userid = GetUserId();
+	NorikvConnection *connection;
+
+	if (target_connection != NULL && target_userid == userid &&
+		is_usable(target_connection))
+		return target_connection;
+
+	connection = resolve(norikv_server, true);
+	target_connection = connection;
+	target_userid = userid;
+	return connection;
+}
+
+NorikvConnection *
+NorikvGetNamedConnection(const char *name)
+{
+	return name == NULL ? NorikvGetConnection() : resolve(name, false);
+}
+
+NorikvConnection *
+NorikvGetWriteConnection(const char *sql_name)
+{
+	NorikvConnection *connection;
+
+	PreventCommandIfReadOnly(sql_name);
+	PreventCommandIfParallelMode(sql_name);
+	PreventCommandDuringRecovery(sql_name);
+
+	connection = NorikvGetConnection();
+	if (connection->settings.read_only)
+		ereport(ERROR, errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
+				errmsg("cannot execute %s on server \"%s\"", sql_name, connection->name),
+				errdetail("The server has the option \"read_only\"."));
+	return connection;
+}
+
+const NorikvCapabilities *
+NorikvGetCapabilities(NorikvConnection *connection)
+{
+	NorikvCapabilities *capabilities = &connection->capabilities;
+
+	if (!capabilities->known)
+	{
+		NorikvCall *call = NorikvStartInfo(connection);
+		const norikv_info *info;
+
+		NorikvFinish(call);
+		info = norikv_call_info(call->call);
+		capabilities->named = info->name[0] != '\0';
+		capabilities->transactions = info->transactions;
+		capabilities->known = true;
+		NorikvFree(call);
+	}
+	return capabilities;
+}

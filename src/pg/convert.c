@@ -1,0 +1,237 @@
+/*
+ * convert.c - values of SQL to and from those of the wire.
+ *
+ * Text is UTF-8 on the wire, whatever the encoding of the database. What comes
+ * from a server is bytes until it has been checked here.
+ */
+#include "pg_norikv.h"
+
+#include "catalog/pg_type.h"
+#include "mb/pg_wchar.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/timestamp.h"
+
+#define MAX_TTL_MS (INT64CONST(100) * 36525 * 24 * 36000) /* 100 years */
+
+norikv_slice
+NorikvBytesFromDatum(Datum datum, bool is_text)
+{
+	struct varlena *value = PG_DETOAST_DATUM_PACKED(datum);
+	norikv_slice slice = {VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value)};
+
+	if (is_text)
+	{
+		char *utf8 = pg_server_to_any((char *) slice.data, slice.size, PG_UTF8);
+
+		if (utf8 != slice.data)
+			slice = NORIKV_SLICE(utf8);
+	}
+	return slice;
+}
+
+norikv_slice
+NorikvKeyFromDatum(Datum datum, bool is_text, const char *argument)
+{
+	norikv_slice key = NorikvBytesFromDatum(datum, is_text);
+
+	if (key.size == 0 || key.size > NORIKV_MAX_KEY)
+		ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				errmsg("argument \"%s\" must be 1 to %d bytes, but it is %zu", argument,
+					   NORIKV_MAX_KEY, key.size));
+	return key;
+}
+
+norikv_slice
+NorikvValueFromDatum(Datum datum, Oid type)
+{
+	norikv_slice value;
+
+	if (type == JSONBOID)
+	{
+		Jsonb *jsonb = DatumGetJsonbP(datum);
+		char *string = JsonbToCString(NULL, &jsonb->root, VARSIZE(jsonb));
+		size_t size = strlen(string);
+		char *utf8 = pg_server_to_any(string, size, PG_UTF8);
+
+		value = (norikv_slice){utf8, utf8 == string ? size : strlen(utf8)};
+	}
+	else
+		value = NorikvBytesFromDatum(datum, type != BYTEAOID);
+
+	if (value.size > NORIKV_MAX_VALUE)
+		ereport(ERROR, errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				errmsg("a value must be at most %d bytes, but it is %zu", NORIKV_MAX_VALUE,
+					   value.size));
+	return value;
+}
+
+bool
+NorikvArgumentIsText(FunctionCallInfo fcinfo, int argument)
+{
+	return get_fn_expr_argtype(fcinfo->flinfo, argument) != BYTEAOID;
+}
+
+/* In years and months there is no number of milliseconds. */
+uint64
+NorikvMillisecondsFromInterval(Interval *interval, const char *argument)
+{
+	const char *fault = NULL;
+	int64 ms = 0;
+
+	if (interval->month != 0)
+		fault = "years and months have no fixed length; use days, hours or seconds";
+	else
+	{
+		ms = (int64) interval->day * (SECS_PER_DAY * 1000) + interval->time / 1000;
+		if (ms < 1)
+			fault = "it must be at least 1 millisecond";
+		else if (ms > MAX_TTL_MS)
+			fault = "it must be at most 100 years";
+	}
+	if (fault != NULL)
+		ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				errmsg("invalid value for argument \"%s\": \"%s\"", argument,
+					   DatumGetCString(DirectFunctionCall1(interval_out,
+														   IntervalPGetDatum(interval)))),
+				errdetail("As a duration %s.", fault));
+	return ms;
+}
+
+Datum
+NorikvByteaFromSlice(norikv_slice slice)
+{
+	bytea *result = palloc(VARHDRSZ + slice.size);
+
+	SET_VARSIZE(result, VARHDRSZ + slice.size);
+	memcpy(VARDATA(result), slice.data, slice.size);
+	return PointerGetDatum(result);
+}
+
+Datum
+NorikvTimestampFromMilliseconds(uint64 ms, bool *is_null)
+{
+	const uint64 epoch_days = POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE;
+	TimestampTz timestamp;
+
+	*is_null = ms == 0;
+	if (*is_null)
+		return (Datum) 0;
+	if (ms > PG_INT64_MAX / 1000)
+		TIMESTAMP_NOEND(timestamp);
+	else
+	{
+		timestamp = (int64) ms * 1000 - epoch_days * USECS_PER_DAY;
+		if (!IS_VALID_TIMESTAMP(timestamp))
+			TIMESTAMP_NOEND(timestamp);
+	}
+	return TimestampTzGetDatum(timestamp);
+}
+
+/* What is being made into text or jsonb, for the callback below. */
+typedef struct Decoding
+{
+	const NorikvConnection *connection;
+	norikv_slice key;
+	bool is_key;
+} Decoding;
+
+/*
+ * The errors of the conversions and of jsonb's parser, plus what the caller can
+ * do. A callback instead of PG_TRY costs nothing where all goes well.
+ */
+static void
+decoding_context(void *arg)
+{
+	Decoding *decoding = arg;
+	const char *name = decoding->connection->name;
+	int code = geterrcode();
+
+	if (code != ERRCODE_CHARACTER_NOT_IN_REPERTOIRE &&
+		code != ERRCODE_UNTRANSLATABLE_CHARACTER &&
+		code != ERRCODE_INVALID_TEXT_REPRESENTATION)
+		return;
+	if (decoding->is_key)
+	{
+		errhint("This key is no text: use the functions with a bytea key or prefix.");
+		errcontext("key %s on server \"%s\"", NorikvShowKey(decoding->key), name);
+	}
+	else
+	{
+		errhint("Use get_bytes(), or the function's _bytes form, to read this value.");
+		errcontext("value of key %s on server \"%s\"", NorikvShowKey(decoding->key), name);
+	}
+}
+
+/* Checked and in the database's encoding; the input itself where that is UTF-8. */
+static norikv_slice
+from_utf8(norikv_slice utf8)
+{
+	char *converted;
+
+	pg_verify_mbstr(PG_UTF8, utf8.data, utf8.size, false);
+	converted = pg_any_to_server(utf8.data, utf8.size, PG_UTF8);
+	return converted == utf8.data ? utf8 : NORIKV_SLICE(converted);
+}
+
+static Datum
+decode(norikv_slice bytes, Decoding *decoding, bool as_jsonb)
+{
+	ErrorContextCallback callback = {error_context_stack, decoding_context, decoding};
+	norikv_slice string;
+	Datum result;
+
+	error_context_stack = &callback;
+	string = from_utf8(bytes);
+	if (as_jsonb)
+	{
+		char *cstring = pnstrdup(string.data, string.size);
+
+		result = DirectFunctionCall1(jsonb_in, CStringGetDatum(cstring));
+		pfree(cstring);
+	}
+	else
+		result = PointerGetDatum(cstring_to_text_with_len(string.data, string.size));
+	error_context_stack = callback.previous;
+	return result;
+}
+
+Datum
+NorikvTextFromKey(norikv_slice key, const NorikvConnection *connection)
+{
+	Decoding decoding = {connection, key, true};
+
+	return decode(key, &decoding, false);
+}
+
+Datum
+NorikvTextFromValue(const norikv_entry *entry, const NorikvConnection *connection)
+{
+	Decoding decoding = {connection, entry->key, false};
+
+	return decode(entry->value, &decoding, false);
+}
+
+Datum
+NorikvJsonbFromValue(const norikv_entry *entry, const NorikvConnection *connection)
+{
+	Decoding decoding = {connection, entry->key, false};
+
+	return decode(entry->value, &decoding, true);
+}
+
+char *
+NorikvTextForMessage(const char *text)
+{
+	char *result = pstrdup(text);
+	size_t size = strlen(result);
+	bool keep_utf8 = GetDatabaseEncoding() == PG_UTF8 &&
+					 pg_verify_mbstr(PG_UTF8, result, size, true);
+
+	for (char *c = result; *c != '\0'; c++)
+	{
+		if ((IS_HIGHBIT_SET(*c) && !keep_utf8) || (unsigned char) *c < ' ')
+			*c = '?';
+	}
+	return result;
+}

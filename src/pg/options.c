@@ -1,0 +1,397 @@
+/*
+ * options.c - the options of servers and user mappings, in one table: the
+ * validator, its hints and what a connection reads all come from there.
+ */
+#include "pg_norikv.h"
+
+#include <limits.h>
+
+#include "access/reloptions.h"
+#include "catalog/pg_foreign_server.h"
+#include "catalog/pg_user_mapping.h"
+#include "commands/defrem.h"
+#include "miscadmin.h"
+#include "parser/scansup.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/varlena.h"
+
+typedef enum OptionType
+{
+	OPTION_NODES,
+	OPTION_STRING,
+	OPTION_CONSISTENCY,
+	OPTION_DURATION, /* milliseconds, or a number with a unit as settings take it */
+	OPTION_INTEGER,
+	OPTION_BOOLEAN
+} OptionType;
+
+typedef struct Option
+{
+	const char *name;
+	Oid catalog; /* of the object it belongs to */
+	OptionType type;
+	int min; /* of durations and integers */
+	int max;
+	size_t offset; /* of its member in NorikvSettings */
+} Option;
+
+#define SERVER ForeignServerRelationId
+#define USER_MAPPING UserMappingRelationId
+#define MEMBER(member) offsetof(NorikvSettings, member)
+#define DAY (24 * 60 * 60 * 1000)
+
+static const Option options[] = {
+	{"nodes", SERVER, OPTION_NODES, 0, 0, MEMBER(nodes)},
+	{"timeout", SERVER, OPTION_DURATION, 1, DAY, MEMBER(timeout)},
+	{"attempt_timeout", SERVER, OPTION_DURATION, 1, DAY, MEMBER(attempt_timeout)},
+	{"connect_timeout", SERVER, OPTION_DURATION, 1, DAY, MEMBER(connect_timeout)},
+	{"max_retries", SERVER, OPTION_INTEGER, 0, 1000000, MEMBER(max_retries)},
+	{"consistency", SERVER, OPTION_CONSISTENCY, 0, 0, MEMBER(consistency)},
+	{"trust_cas", SERVER, OPTION_BOOLEAN, 0, 0, MEMBER(trust_cas)},
+	{"batch_size", SERVER, OPTION_INTEGER, 1, 100000, MEMBER(batch_size)},
+	{"fetch_size", SERVER, OPTION_INTEGER, 1, 100000, MEMBER(fetch_size)},
+	{"keep_connections", SERVER, OPTION_BOOLEAN, 0, 0, MEMBER(keep_connections)},
+	{"read_only", SERVER, OPTION_BOOLEAN, 0, 0, MEMBER(read_only)},
+	/* Credentials only: users may change their own mapping. */
+	{"token", USER_MAPPING, OPTION_STRING, 0, 0, MEMBER(token)},
+};
+
+static const NorikvSettings defaults = {
+	.timeout = 5000,
+	.attempt_timeout = 1000,
+	.connect_timeout = 1000,
+	.max_retries = 100,
+	.consistency = "strong",
+	.batch_size = 10000,
+	.fetch_size = 10000,
+	.keep_connections = true,
+};
+
+static const char *const consistencies[] = {"strong", "eventual", "bounded_staleness"};
+
+PG_FUNCTION_INFO_V1(norikv_sql_validator);
+
+/* The name as libnorikv takes it; NULL where it is none of the three. */
+const char *
+NorikvCheckConsistency(const char *consistency)
+{
+	for (int i = 0; i < lengthof(consistencies); i++)
+	{
+		if (strcmp(consistency, consistencies[i]) == 0)
+			return consistencies[i];
+	}
+	return NULL;
+}
+
+/* One entry of a list of nodes: the host, and the port or NULL. */
+static void
+split_host(char *node, char **host, char **port)
+{
+	char *end;
+
+	*host = node;
+	*port = NULL;
+	if (node[0] == '[' && (end = strchr(node, ']')) != NULL)
+	{
+		*host = node + 1;
+		*end = '\0';
+		if (end[1] == ':')
+			*port = end + 2;
+	}
+	else if ((end = strchr(node, ':')) != NULL && strchr(end + 1, ':') == NULL)
+	{
+		*end = '\0';
+		*port = end + 1;
+	}
+}
+
+static bool
+matches(const char *pattern, const char *host)
+{
+	for (; *pattern != '\0'; pattern++, host++)
+	{
+		if (*pattern == '*')
+		{
+			while (pattern[1] == '*')
+				pattern++;
+			for (; *host != '\0'; host++)
+			{
+				if (matches(pattern + 1, host))
+					return true;
+			}
+			return pattern[1] == '\0';
+		}
+		if (pg_tolower((unsigned char) *pattern) != pg_tolower((unsigned char) *host))
+			return false;
+	}
+	return *host == '\0';
+}
+
+static char *
+next_in_list(char **list)
+{
+	char *item;
+	char *end;
+
+	if ((item = strsep(list, ",")) == NULL)
+		return NULL;
+	while (scanner_isspace(*item))
+		item++;
+	end = item + strlen(item);
+	while (end > item && scanner_isspace(end[-1]))
+		end--;
+	*end = '\0';
+	return item;
+}
+
+static bool
+node_allowed(const char *node)
+{
+	char *list = pstrdup(norikv_allowed_nodes ? norikv_allowed_nodes : "");
+	char *host;
+	char *port;
+	char *pattern;
+
+	split_host(pstrdup(node), &host, &port);
+	while ((pattern = next_in_list(&list)) != NULL)
+	{
+		char *allowed_host;
+		char *allowed_port;
+
+		split_host(pattern, &allowed_host, &allowed_port);
+		if (matches(allowed_host, host) &&
+			(allowed_port == NULL || (port != NULL && strcmp(allowed_port, port) == 0)))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * A server makes this PostgreSQL connect with its own network identity, and a
+ * unix socket is reached with the rights of its operating system user: only
+ * superusers decide that without limits.
+ */
+static void
+check_nodes(const char *value)
+{
+	norikv_error error;
+	sigset_t saved;
+	bool valid;
+	char *list = pstrdup(value);
+	char *node;
+
+	NorikvBlockSignals(&saved);
+	valid = norikv_nodes_valid(value, &error);
+	NorikvRestoreSignals(&saved);
+	if (!valid)
+		ereport(ERROR, errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
+				errmsg("invalid value for option \"nodes\": \"%s\"", value),
+				errdetail("%s", NorikvTextForMessage(error.text)),
+				errhint("It is a comma-separated list of host:port, [ipv6]:port and "
+						"unix:/path."));
+
+	if (superuser())
+		return;
+	while ((node = next_in_list(&list)) != NULL)
+	{
+		if (strncmp(node, "unix:", 5) == 0)
+			ereport(ERROR, errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+					errmsg("only a superuser may name a unix socket in option \"nodes\""),
+					errhint("Leave the option out to use the embedded server."));
+		if (!node_allowed(node))
+			ereport(ERROR, errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+					errmsg("node \"%s\" is not among norikv.allowed_nodes", node),
+					errhint("A superuser can add it to the setting "
+							"\"norikv.allowed_nodes\", or create the server."));
+	}
+}
+
+/* Of a header's value: visible ASCII, or what follows it could be another header. */
+static void
+check_token(const Option *option, const char *value)
+{
+	const char *c = value;
+
+	while (*c > ' ' && *c <= '~')
+		c++;
+	if (*c != '\0' || c == value)
+		ereport(ERROR, errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
+				errmsg("invalid value for option \"%s\"", option->name),
+				errdetail("It must consist of one or more visible ASCII characters."));
+}
+
+static int
+number_value(const Option *option, const char *value)
+{
+	int flags = option->type == OPTION_DURATION ? GUC_UNIT_MS : 0;
+	const char *hint = NULL;
+	int number;
+
+	if (!parse_int(value, &number, flags, &hint))
+		ereport(ERROR, errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
+				errmsg("invalid value for option \"%s\": \"%s\"", option->name, value),
+				hint ? errhint("%s", _(hint)) : 0);
+	if (number < option->min || number > option->max)
+		ereport(ERROR, errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
+				errmsg("value \"%s\" of option \"%s\" is out of range", value, option->name),
+				errdetail("It must be between %d and %d%s.", option->min, option->max,
+						  option->type == OPTION_DURATION ? " ms" : ""));
+	return number;
+}
+
+static const char *
+consistency_value(const char *value)
+{
+	const char *known = NorikvCheckConsistency(value);
+
+	if (known == NULL)
+		ereport(ERROR, errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
+				errmsg("invalid value for option \"consistency\": \"%s\"", value),
+				errhint("Valid values are \"strong\", \"eventual\" and "
+						"\"bounded_staleness\"."));
+	return known;
+}
+
+static void
+check_value(const Option *option, DefElem *def)
+{
+	switch (option->type)
+	{
+		case OPTION_NODES:
+			check_nodes(defGetString(def));
+			break;
+		case OPTION_STRING:
+			check_token(option, defGetString(def));
+			break;
+		case OPTION_CONSISTENCY:
+			(void) consistency_value(defGetString(def));
+			break;
+		case OPTION_DURATION:
+		case OPTION_INTEGER:
+			(void) number_value(option, defGetString(def));
+			break;
+		case OPTION_BOOLEAN:
+			(void) defGetBoolean(def);
+			break;
+	}
+}
+
+static const Option *
+find_option(const char *name, Oid catalog)
+{
+	for (int i = 0; i < lengthof(options); i++)
+	{
+		if (options[i].catalog == catalog && strcmp(options[i].name, name) == 0)
+			return &options[i];
+	}
+	return NULL;
+}
+
+/* The option of this catalog that looks most like the name; NULL: none does. */
+static const char *
+closest_option(const char *name, Oid catalog)
+{
+	const char *closest = NULL;
+	int distance = 4; /* more changes than that make another word of it */
+
+	if (strlen(name) > NAMEDATALEN)
+		return NULL;
+	for (int i = 0; i < lengthof(options); i++)
+	{
+		const char *candidate = options[i].name;
+		int d;
+
+		if (options[i].catalog != catalog)
+			continue;
+		d = varstr_levenshtein(name, strlen(name), candidate, strlen(candidate), 1, 1, 1,
+							   true);
+		if (d < distance && d <= (int) strlen(candidate) / 2)
+		{
+			closest = candidate;
+			distance = d;
+		}
+	}
+	return closest;
+}
+
+static void
+reject_option(const char *name, Oid catalog)
+{
+	const char *closest = closest_option(name, catalog);
+	StringInfoData names;
+
+	initStringInfo(&names);
+	for (int i = 0; i < lengthof(options); i++)
+	{
+		if (options[i].catalog == catalog)
+			appendStringInfo(&names, "%s%s", names.len > 0 ? ", " : "", options[i].name);
+	}
+	ereport(ERROR, errcode(ERRCODE_FDW_INVALID_OPTION_NAME),
+			errmsg("invalid option \"%s\"", name),
+			closest ? errhint("Perhaps you meant the option \"%s\".", closest)
+			: names.len > 0
+				? errhint("Valid options in this context are: %s", names.data)
+				: errhint("There are no valid options in this context."));
+}
+
+Datum
+norikv_sql_validator(PG_FUNCTION_ARGS)
+{
+	List *given = untransformRelOptions(PG_GETARG_DATUM(0));
+	Oid catalog = PG_GETARG_OID(1);
+	ListCell *cell;
+
+	foreach (cell, given)
+	{
+		DefElem *def = lfirst_node(DefElem, cell);
+		const Option *option = find_option(def->defname, catalog);
+
+		if (option == NULL)
+			reject_option(def->defname, catalog);
+		check_value(option, def);
+	}
+	PG_RETURN_VOID();
+}
+
+static void
+load(NorikvSettings *settings, List *given, Oid catalog)
+{
+	ListCell *cell;
+
+	foreach (cell, given)
+	{
+		DefElem *def = lfirst_node(DefElem, cell);
+		const Option *option = find_option(def->defname, catalog);
+		void *member;
+
+		/* Left over from another version of the extension. */
+		if (option == NULL)
+			continue;
+		member = (char *) settings + option->offset;
+		switch (option->type)
+		{
+			case OPTION_NODES:
+			case OPTION_STRING:
+			case OPTION_CONSISTENCY:
+				*(char **) member = pstrdup(defGetString(def));
+				break;
+			case OPTION_DURATION:
+			case OPTION_INTEGER:
+				*(int *) member = number_value(option, defGetString(def));
+				break;
+			case OPTION_BOOLEAN:
+				*(bool *) member = defGetBoolean(def);
+				break;
+		}
+	}
+}
+
+/* Strings are allocated in the current memory context. */
+void
+NorikvLoadSettings(NorikvSettings *settings, List *server_options, List *user_options)
+{
+	*settings = defaults;
+	load(settings, server_options, SERVER);
+	load(settings, user_options, USER_MAPPING);
+}

@@ -1,0 +1,279 @@
+/*
+ * pg_norikv.h - what the files of the extension share, grouped by file.
+ *
+ * Names in CamelCase are the extension's, norikv_* are libnorikv's, and
+ * norikv_sql_* are what CREATE FUNCTION names.
+ */
+#ifndef PG_NORIKV_H
+#define PG_NORIKV_H
+
+#include "postgres.h"
+
+#include <signal.h>
+
+#include "fmgr.h"
+#include "lib/ilist.h"
+#include "nodes/pg_list.h"
+#include "portability/instr_time.h"
+#include "utils/jsonb.h"
+#include "utils/resowner.h"
+#include "utils/timestamp.h"
+
+#include "norikv.h"
+
+#define NORIKV_FDW_NAME "norikv"
+#define NORIKV_DEFAULT_SERVER "norikv"
+
+/* What is raised where the standard has no code; see docs/reference.md. */
+#define ERRCODE_NORIKV_READ_TIMEOUT MAKE_SQLSTATE('N', 'K', '0', '0', '3')
+
+/* ---- norikv.c: module, settings ---- */
+
+extern char *norikv_server;		 /* norikv.server */
+extern char *norikv_allowed_nodes; /* norikv.allowed_nodes */
+
+/* ---- options.c: the one table of options ---- */
+
+/* What the options of a server and of a user mapping come to, with defaults. */
+typedef struct NorikvSettings
+{
+	char *nodes; /* NULL: the embedded server */
+	char *token; /* NULL: none; from the user mapping */
+	int timeout; /* milliseconds, as the next two */
+	int attempt_timeout;
+	int connect_timeout;
+	int max_retries;
+	char *consistency;
+	bool trust_cas;
+	int batch_size; /* operations of one Commit */
+	int fetch_size; /* keys of one MultiGet */
+	bool keep_connections;
+	bool read_only;
+} NorikvSettings;
+
+extern void NorikvLoadSettings(NorikvSettings *settings, List *server_options,
+							   List *user_options);
+extern const char *NorikvCheckConsistency(const char *consistency);
+
+/* ---- version.c: the type norikv.version ---- */
+
+/* Stored as is, 16 bytes, double-aligned; compared by term, then index. */
+typedef norikv_version NorikvVersion;
+
+#define DatumGetVersionP(datum) ((NorikvVersion *) DatumGetPointer(datum))
+#define VersionPGetDatum(version) PointerGetDatum(version)
+#define PG_GETARG_VERSION_P(n) DatumGetVersionP(PG_GETARG_DATUM(n))
+
+extern Datum NorikvVersionGetDatum(norikv_version version);
+extern bool NorikvVersionIsAny(const NorikvVersion *version);
+
+/* ---- stat.c: statistics in shared memory ---- */
+
+/* What stat_calls counts apart; the names are in stat.c. */
+typedef enum NorikvOperation
+{
+	NORIKV_CALL_GET,
+	NORIKV_CALL_MGET,
+	NORIKV_CALL_PUT,
+	NORIKV_CALL_DELETE,
+	NORIKV_CALL_COMMIT,
+	NORIKV_CALL_SCAN,
+	NORIKV_CALL_INFO,
+	NORIKV_CALL_PING,
+	NORIKV_CALL_VIEW,
+	NORIKV_CALL_OPERATIONS /* how many there are */
+} NorikvOperation;
+
+typedef struct NorikvStatServer NorikvStatServer;
+
+extern void NorikvStatInit(void);
+extern NorikvStatServer *NorikvStatAttach(Oid database, const char *server);
+extern void NorikvStatCount(NorikvStatServer *server, NorikvOperation operation,
+							const norikv_error *error, const norikv_call_stats *stats,
+							uint64 elapsed_us);
+extern const char *NorikvOperationName(NorikvOperation operation);
+
+/* ---- connection.c: this backend's clients ---- */
+
+/* What Info says of a server, kept as long as its client. */
+typedef struct NorikvCapabilities
+{
+	bool known; /* Info was asked */
+	bool named; /* the server has Info */
+	bool transactions;
+} NorikvCapabilities;
+
+typedef struct NorikvConnection
+{
+	dlist_node node; /* in the list of connections */
+	Oid serverid;	 /* InvalidOid: the embedded server without a server object */
+	Oid umid;		 /* the user mapping; InvalidOid: none */
+	uint32 server_hash; /* hash values of the two in the system caches */
+	uint32 um_hash;
+	char name[NAMEDATALEN]; /* for messages and statistics */
+	MemoryContext context;	/* holds this struct and the settings */
+	NorikvSettings settings;
+	bool embedded;
+	uint32 generation; /* of the embedded server, when the client was made */
+	bool invalidated;  /* its definition changed: not to be used again */
+	norikv_client *client;
+	int live_calls;
+	NorikvCapabilities capabilities;
+	NorikvStatServer *stat; /* NULL: nothing is counted */
+} NorikvConnection;
+
+extern void NorikvConnectionInit(void);
+extern void NorikvForgetTarget(void);
+/* Of the server that norikv.server names, for the current user; USAGE checked. */
+extern NorikvConnection *NorikvGetConnection(void);
+/* The same, where the function is going to write; sql_name is for the error. */
+extern NorikvConnection *NorikvGetWriteConnection(const char *sql_name);
+/* Of the server named; NULL: as NorikvGetConnection. */
+extern NorikvConnection *NorikvGetNamedConnection(const char *name);
+extern const NorikvCapabilities *NorikvGetCapabilities(NorikvConnection *connection);
+/* Of server_oid, or all for InvalidOid with all set; whether there was any. */
+extern bool NorikvCloseConnections(bool all, Oid serverid);
+extern dlist_head *NorikvConnections(void);
+
+/* ---- call.c: calls and the one wait ---- */
+
+/* What a call is about, for statistics and messages. */
+typedef struct NorikvSubject
+{
+	NorikvConnection *connection;
+	NorikvOperation operation;
+	norikv_slice key; /* borrowed; size 0: about no one key */
+	bool write;
+	norikv_condition condition; /* of a write */
+} NorikvSubject;
+
+typedef struct NorikvCall
+{
+	dlist_node node; /* in the list of live calls */
+	NorikvSubject subject;
+	norikv_call *call;
+	ResourceOwner owner; /* whose release frees the call */
+	instr_time start;
+} NorikvCall;
+
+extern void NorikvCallInit(void);
+
+extern NorikvCall *NorikvStartGet(NorikvConnection *connection, norikv_slice key,
+								  const char *consistency);
+extern NorikvCall *NorikvStartMultiGet(NorikvConnection *connection,
+									   const norikv_slice *keys, size_t n_keys,
+									   const char *consistency);
+extern NorikvCall *NorikvStartScan(NorikvConnection *connection,
+								   const norikv_scan_request *request);
+extern NorikvCall *NorikvStartWrite(NorikvConnection *connection,
+									const norikv_operation *operation,
+									norikv_slice idempotency_key);
+extern NorikvCall *NorikvStartCommit(NorikvConnection *connection,
+									 const norikv_operation *operations,
+									 size_t n_operations, bool atomic);
+extern NorikvCall *NorikvStartInfo(NorikvConnection *connection);
+extern NorikvCall *NorikvStartHealth(NorikvConnection *connection);
+extern NorikvCall *NorikvStartWatchCluster(NorikvConnection *connection);
+
+/* Until it is done; its error is the caller's to look at. */
+extern const norikv_error *NorikvAwait(NorikvCall *call);
+/* Until it is done; raises its error. */
+extern void NorikvFinish(NorikvCall *call);
+/* The next page of a scan; false at its end. Raises its error. */
+extern bool NorikvNextPage(NorikvCall *call);
+extern void NorikvFree(NorikvCall *call);
+extern void NorikvFreeCalls(NorikvConnection *connection);
+/* Sleeps; a cancel ends it by an error. */
+extern void NorikvSleep(long milliseconds);
+
+/*
+ * Everything of libnorikv that can enter gRPC is called between these two: gRPC
+ * starts threads when it likes, a thread inherits the mask of its creator, and a
+ * signal delivered to a foreign thread would run a backend's handler there.
+ */
+extern void NorikvBlockSignals(sigset_t *saved);
+extern void NorikvRestoreSignals(const sigset_t *saved);
+
+/* ---- error.c: the one place that maps errors ---- */
+
+extern void NorikvRaise(const norikv_error *error, const NorikvSubject *subject)
+	pg_attribute_noreturn();
+/* Of one operation of a batch; the subject has its key. */
+extern void NorikvRaiseResult(const norikv_operation_result *result,
+							  const NorikvSubject *subject) pg_attribute_noreturn();
+/* In an error context callback: the DETAIL of a cancel in the middle of a write. */
+extern void NorikvWriteInterrupted(void *subject);
+/* A key for people: as text where it is some, in hexadecimal where not, cut. */
+extern char *NorikvShowKey(norikv_slice key);
+
+/* ---- convert.c: values of SQL to and from those of the wire ---- */
+
+/* As key of a call: UTF-8 for text (is_text), raw for bytea; length checked. */
+extern norikv_slice NorikvKeyFromDatum(Datum datum, bool is_text, const char *argument);
+/* The same without the check of the length: prefixes and bounds. */
+extern norikv_slice NorikvBytesFromDatum(Datum datum, bool is_text);
+extern norikv_slice NorikvValueFromDatum(Datum datum, Oid type);
+/* Whether the argument of the running function is text (and not bytea). */
+extern bool NorikvArgumentIsText(FunctionCallInfo fcinfo, int argument);
+extern uint64 NorikvMillisecondsFromInterval(Interval *interval, const char *argument);
+
+extern Datum NorikvTextFromKey(norikv_slice key, const NorikvConnection *connection);
+extern Datum NorikvTextFromValue(const norikv_entry *entry,
+								 const NorikvConnection *connection);
+extern Datum NorikvJsonbFromValue(const norikv_entry *entry,
+								  const NorikvConnection *connection);
+extern Datum NorikvByteaFromSlice(norikv_slice slice);
+/* Of an instant as the store has it; 0 is NULL. */
+extern Datum NorikvTimestampFromMilliseconds(uint64 ms, bool *is_null);
+/* UTF-8 of the server's for a message: bytes that are no text become '?'. */
+extern char *NorikvTextForMessage(const char *text);
+
+/* ---- keys.c: one key; arguments that other functions take too ---- */
+
+extern void NorikvRequireArgument(FunctionCallInfo fcinfo, int argument,
+								  const char *name);
+/* NULL: the server's option decides. */
+extern const char *NorikvConsistencyArgument(FunctionCallInfo fcinfo, int argument);
+
+/* ---- buffer.c: writes that wait for COMMIT ---- */
+
+extern void NorikvBufferSize(int64 *operations, int64 *bytes);
+
+/* ---- cas.c: the one compare-and-swap loop ---- */
+
+/* A key as the loop has read it. */
+typedef struct NorikvDocument
+{
+	bool present;
+	norikv_slice key;
+	norikv_slice value;
+	norikv_version version;
+	uint64 expires_at_ms; /* 0: never, or not known */
+} NorikvDocument;
+
+typedef enum NorikvCasAction
+{
+	NORIKV_CAS_LEAVE, /* write nothing: the loop is over */
+	NORIKV_CAS_PUT,
+	NORIKV_CAS_DELETE
+} NorikvCasAction;
+
+/*
+ * From the document that is to the one that shall be: called once per try, in a
+ * memory context of the try, with no call under way.
+ */
+typedef NorikvCasAction (*NorikvCasStep)(const NorikvDocument *old, norikv_slice *value,
+										 void *arg);
+
+typedef struct NorikvCasOptions
+{
+	norikv_ttl ttl; /* of a put: KEEP, SET or NONE */
+	uint64 ttl_ms;
+	int max_retries;
+} NorikvCasOptions;
+
+extern void NorikvCompareAndSwap(NorikvConnection *connection, norikv_slice key,
+								 NorikvCasStep step, void *arg,
+								 const NorikvCasOptions *options);
+
+#endif
