@@ -46,6 +46,11 @@ extern "C"
 {
 #endif
 
+/* The shared library shows what is declared here, and nothing else. */
+#ifdef __GNUC__
+#pragma GCC visibility push(default)
+#endif
+
 #define NORIKV_VERSION_STRING "0.1.0"
 
 #define NORIKV_MAX_KEY 1024
@@ -382,6 +387,10 @@ extern uint32_t norikv_shard_of(norikv_slice key, uint32_t total_shards);
  * bytes); its size, or 0 where there is none (empty, or 0xff bytes only).
  */
 extern size_t norikv_prefix_end(norikv_slice prefix, void *end);
+
+#ifdef __GNUC__
+#pragma GCC visibility pop
+#endif
 
 #ifdef __cplusplus
 }
