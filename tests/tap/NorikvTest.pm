@@ -1,0 +1,184 @@
+# What the TAP tests share: PostgreSQL clusters with an embedded server, servers of
+# their own, sessions in the background, and looking at processes.
+package NorikvTest;
+
+use strict;
+use warnings;
+
+use Cwd qw(abs_path);
+use Exporter 'import';
+use File::Basename qw(dirname);
+use IPC::Run ();
+use POSIX qw(:sys_wait_h);
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(usleep);
+
+our @EXPORT = qw(norikv_cluster norikvds await await_norikvd await_log gone rounds
+  slurp_log start_norikvd stop_process session finish_session norikvd_program
+  store_answers);
+
+my @children;
+
+# Full with NORIKV_STRESS=1, a tenth otherwise, and one at least.
+sub rounds
+{
+	my ($full) = @_;
+	return $full if $ENV{NORIKV_STRESS};
+	return $full < 20 ? 1 : int($full / 10);
+}
+
+# A cluster that preloads norikv, started, with the extension in "postgres".
+sub norikv_cluster
+{
+	my ($name, %options) = @_;
+	my $node = PostgreSQL::Test::Cluster->new($name);
+	$node->init(%{ $options{init} // {} });
+	$node->append_conf('postgresql.conf', "shared_preload_libraries = 'norikv'\n");
+	$node->append_conf('postgresql.conf', $options{conf}) if defined $options{conf};
+	$node->start;
+	$node->safe_psql('postgres', 'CREATE EXTENSION norikv') unless $options{bare};
+	return $node;
+}
+
+sub norikvd_program
+{
+	chomp(my $bindir = `pg_config --bindir`);
+	return "$bindir/norikvd";
+}
+
+# The processes that run norikvd for a cluster: they work in its data directory.
+sub norikvds
+{
+	my ($node) = @_;
+	my $directory = abs_path($node->data_dir);
+	my $program = abs_path(norikvd_program());
+	my @found;
+	for my $process (glob '/proc/[0-9]*')
+	{
+		next unless (readlink("$process/exe") // '') eq $program;
+		next unless (readlink("$process/cwd") // '') eq $directory;
+		push @found, $process =~ m{(\d+)$};
+	}
+	return @found;
+}
+
+# Until a condition holds; its value, or false when it never came to hold.
+sub await
+{
+	my ($condition) = @_;
+	for (1 .. 20 * $PostgreSQL::Test::Utils::timeout_default)
+	{
+		my $value = $condition->();
+		return $value if $value;
+		usleep(50_000);
+	}
+	return 0;
+}
+
+# The pid of the one norikvd of a cluster, other than one that was there before.
+sub await_norikvd
+{
+	my ($node, $before) = @_;
+	return await(
+		sub {
+			my @pids = grep { !defined $before || $_ != $before } norikvds($node);
+			return @pids == 1 ? $pids[0] : 0;
+		});
+}
+
+sub gone
+{
+	my ($pid) = @_;
+	return await(sub { !-e "/proc/$pid" });
+}
+
+sub slurp_log
+{
+	my ($node, $offset) = @_;
+	return PostgreSQL::Test::Utils::slurp_file($node->logfile, $offset // 0);
+}
+
+sub await_log
+{
+	my ($node, $pattern, $offset) = @_;
+	return await(sub { slurp_log($node, $offset) =~ $pattern });
+}
+
+# Does the store answer with what was put there?
+sub store_answers
+{
+	my ($node, $key, $value, $what) = @_;
+	is($node->safe_psql('postgres', "SELECT norikv.get('$key')"), $value, $what);
+}
+
+# A norikvd of the test's own; returns its pid once it is ready. Its output goes to
+# the file named.
+sub start_norikvd
+{
+	my ($log, @arguments) = @_;
+	my $pid = fork() // die "fork: $!";
+	if ($pid == 0)
+	{
+		open(STDIN, '<', '/dev/null');
+		open(STDOUT, '>', $log) or POSIX::_exit(1);
+		open(STDERR, '>&', \*STDOUT);
+		exec(norikvd_program(), @arguments, "--parent=" . getppid()) or POSIX::_exit(1);
+	}
+	push @children, $pid;
+	await(
+		sub {
+			die "norikvd ended: " . PostgreSQL::Test::Utils::slurp_file($log)
+			  if waitpid($pid, WNOHANG) != 0;
+			return PostgreSQL::Test::Utils::slurp_file($log) =~ /^ready/m;
+		}) or die "norikvd did not get ready: " . PostgreSQL::Test::Utils::slurp_file($log);
+	return $pid;
+}
+
+sub stop_process
+{
+	my ($pid, $signal) = @_;
+	kill 'CONT', $pid;
+	kill $signal // 'TERM', $pid;
+	waitpid($pid, 0);
+	@children = grep { $_ != $pid } @children;
+	return $?;
+}
+
+# Runs SQL in a session of its own, in the background.
+sub session
+{
+	my ($node, $sql, %options) = @_;
+	my $session = { out => '', err => '' };
+	my @command = (
+		'psql', '-XAtq', '-v', 'VERBOSITY=verbose', '-d',
+		$node->connstr($options{database} // 'postgres'));
+	$session->{run} = IPC::Run::start(\@command, '<', \$sql, '>', \$session->{out},
+		'2>', \$session->{err});
+	return $session;
+}
+
+# Waits for its end; returns what it wrote to standard output and error.
+sub finish_session
+{
+	my ($session) = @_;
+	IPC::Run::finish($session->{run});
+	chomp($session->{out}, $session->{err});
+	return ($session->{out}, $session->{err});
+}
+
+# Nothing outlives the test, however it ends. PostgreSQL's clusters have an END
+# block of their own.
+END
+{
+	my $status = $?;
+	for my $pid (@children)
+	{
+		kill 'KILL', $pid;
+		waitpid($pid, 0);
+	}
+	$? = $status;
+}
+
+1;

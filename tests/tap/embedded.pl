@@ -1,0 +1,169 @@
+# The life of the embedded server: it starts with PostgreSQL, comes back when it
+# dies, keeps what it acknowledged, and ends with PostgreSQL however that ends.
+use strict;
+use warnings;
+
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+use NorikvTest;
+
+my $node = norikv_cluster('embedded');
+my $data = $node->data_dir;
+my $pid = await_norikvd($node);
+my $writes = 0;
+
+ok($pid, 'norikvd runs');
+
+# A write that is acknowledged, and every one before it, must be there.
+sub write_and_check
+{
+	my ($what) = @_;
+	$writes++;
+	$node->safe_psql('postgres', "SELECT norikv.put('write:$writes', 'value $writes')");
+	my $expected = join "\n", map { "write:$_|value $_" } sort (1 .. $writes);
+	is($node->safe_psql('postgres', "SELECT key, value FROM norikv.scan('write:')"),
+		$expected, "$what: every acknowledged write is there");
+}
+
+sub none_left
+{
+	my ($what) = @_;
+	ok(await(sub { !norikvds($node) }), "$what leaves no norikvd");
+}
+
+write_and_check('at first');
+
+# ---- What norikvd has, and has not, of PostgreSQL's ----
+
+is(sprintf('%04o', (stat "$data/norikv/run")[2] & 07777),
+	'0700', 'only the owner can enter the directory of the socket');
+my @descriptors = map { readlink($_) // '' } glob "/proc/$pid/fd/*";
+my @foreign = grep { m{^\Q$data\E/} && !m{^\Q$data\E/norikv/} } @descriptors;
+is("@foreign", '', 'norikvd has no file of PostgreSQL open');
+my ($postmaster) = slurp_file("$data/postmaster.pid") =~ /^(\d+)/;
+my %sockets =
+  map { $_ => 1 } grep { /^socket:/ } map { readlink($_) // '' } glob "/proc/$postmaster/fd/*";
+is(scalar(grep { $sockets{$_} } @descriptors), 0, 'norikvd has no socket of the postmaster');
+unlike(slurp_file("/proc/$pid/maps"), qr{norikv\.so|/SYSV|PostgreSQL\.},
+	"norikvd has no memory of PostgreSQL's");
+
+# ---- norikvd dies ----
+
+for my $round (1 .. rounds(30))
+{
+	kill 'KILL', $pid;
+	write_and_check("kill -9 of norikvd, round $round");
+	my $next = await_norikvd($node, $pid);
+	isnt($next, $pid, 'it is another norikvd now');
+	$pid = $next;
+}
+like(slurp_log($node), qr/embedded NoriKV server \(PID \d+\) ended\n.*terminated by signal 9/,
+	'the log says how it ended');
+
+kill 'TERM', $pid;
+$pid = await_norikvd($node, $pid);
+write_and_check('SIGTERM to norikvd');
+
+# ---- Settings that a reload brings ----
+
+my $offset = -s $node->logfile;
+$node->append_conf('postgresql.conf', "norikv.embedded_listen = '127.0.0.1:0'\n");
+$node->reload;
+my $next = await_norikvd($node, $pid);
+isnt($next, $pid, 'a changed setting takes a new norikvd');
+$pid = $next;
+ok(await_log($node, qr/restarting the embedded NoriKV server with new settings/, $offset),
+	'the log says why');
+like(slurp_file("/proc/$pid/cmdline"), qr/--listen=127\.0\.0\.1:0\0/, 'which has the setting');
+write_and_check('a reload');
+$node->reload;
+ok( $node->poll_query_until('postgres', 'SELECT norikv.ping() IS NOT NULL'),
+	'a reload that changes nothing ...');
+is((norikvds($node))[0], $pid, '... restarts nothing');
+
+# A program that is not there is no endless loop, and mended by a reload.
+$offset = -s $node->logfile;
+$node->append_conf('postgresql.conf', "norikv.norikvd_path = '/nonexistent/norikvd'\n");
+$node->reload;
+ok(await_log($node, qr{could not find the embedded NoriKV server, "/nonexistent/norikvd"}, $offset),
+	'a program that does not exist is named');
+like(slurp_log($node, $offset), qr/HINT:.*"norikv\.norikvd_path"/, 'so is the setting');
+$node->append_conf('postgresql.conf', "norikv.norikvd_path = ''\n");
+$node->reload;
+$pid = await_norikvd($node);
+write_and_check('a wrong path and a reload');
+
+# ---- Processes of PostgreSQL die ----
+
+sub await_postgres
+{
+	ok($node->poll_query_until('postgres', 'SELECT NOT pg_is_in_recovery()'), 'PostgreSQL is back');
+}
+
+my $victim = session($node, 'SELECT pg_sleep(600)');
+my $victim_pid = await(
+	sub {
+		$node->safe_psql('postgres',
+			q{SELECT pid FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(600)'});
+	});
+kill 'KILL', $victim_pid;
+finish_session($victim);
+await_postgres();
+write_and_check('kill -9 of a backend');
+is(scalar(norikvds($node)), 1, 'there is one norikvd');
+
+my ($launcher) = slurp_file("/proc/" . await_norikvd($node) . "/status") =~ /^PPid:\s+(\d+)/m;
+$offset = -s $node->logfile;
+kill 'KILL', $launcher;
+ok(await_log($node, qr/database system is ready to accept connections/, $offset),
+	'kill -9 of the launcher restarts PostgreSQL');
+await_postgres();
+write_and_check('kill -9 of the launcher');
+ok(await(sub { norikvds($node) == 1 }), 'there is one norikvd');
+
+# ---- PostgreSQL stops ----
+
+for my $mode (qw(fast smart immediate))
+{
+	# A session that is there makes the launcher wait for its end.
+	my $idle = session($node, "SELECT norikv.ping() IS NOT NULL; SELECT pg_sleep(600)");
+	await(sub { $idle->{run}->pump_nb; $idle->{out} =~ /t/ });
+	if ($mode eq 'smart')
+	{
+		$node->safe_psql('postgres',
+			q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(600)'
+			  AND pid <> pg_backend_pid()});
+		finish_session($idle);
+	}
+	$offset = -s $node->logfile;
+	$node->stop($mode);
+	finish_session($idle) unless $mode eq 'smart';
+	none_left("pg_ctl stop -m $mode");
+	$node->start;
+	write_and_check("pg_ctl stop -m $mode");
+}
+
+($postmaster) = slurp_file("$data/postmaster.pid") =~ /^(\d+)/;
+$pid = await_norikvd($node);
+kill 'KILL', $postmaster;
+ok(gone($pid), 'kill -9 of the postmaster ends norikvd');
+none_left('kill -9 of the postmaster');
+$node->{_pid} = undef;
+$node->start;
+write_and_check('kill -9 of the postmaster');
+
+# Before the store is open, and while it is: no time is a bad time to stop.
+for my $round (1 .. rounds(50))
+{
+	$node->stop($round % 2 ? 'fast' : 'immediate');
+	$node->start;
+	select undef, undef, undef, 0.02 * ($round % 10);
+}
+write_and_check('stopped while it was starting');
+$node->stop('fast');
+none_left('the end');
+unlike(slurp_log($node), qr/PANIC|TRAP:|signal 11|signal 6/, 'nothing crashed of its own');
+
+done_testing();

@@ -1,0 +1,107 @@
+# Without the embedded server: what is missing is said, with what to add where, and
+# servers named by nodes work all the same.
+use strict;
+use warnings;
+
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+use NorikvTest;
+
+my $directory = PostgreSQL::Test::Utils::tempdir_short();
+my $socket = "$directory/s";
+start_norikvd("$directory/log", '--engine=memory', "--listen=unix:$socket",
+	'--listen=127.0.0.1:0');
+my ($port) = slurp_file("$directory/log") =~ /^ready .*127\.0\.0\.1:(\d+)/m;
+
+sub error_of
+{
+	my ($node, $sql) = @_;
+	my ($out, $error) = finish_session(session($node, $sql));
+	return $error;
+}
+
+# What a server named by nodes does, by whichever way it is reached.
+sub nodes_work
+{
+	my ($node, $nodes, $what) = @_;
+	$node->safe_psql('postgres', "CREATE SERVER other FOREIGN DATA WRAPPER norikv OPTIONS (nodes '$nodes')");
+	is( $node->safe_psql(
+			'postgres', q{SET norikv.server = 'other';
+			SELECT norikv.put('k', 'v') IS NOT NULL; SELECT norikv.get('k'); SELECT norikv.delete('k')}),
+		"t\nv\nt", "$what: nodes '$nodes' works");
+	$node->safe_psql('postgres', 'DROP SERVER other');
+}
+
+# ---- Not preloaded ----
+
+my $node = PostgreSQL::Test::Cluster->new('without');
+$node->init;
+$node->start;
+$node->safe_psql('postgres', 'CREATE EXTENSION norikv');
+
+my $error = error_of($node, q{SELECT norikv.get('k')});
+like($error, qr/ERROR:  55000:/, 'no preload: SQLSTATE');
+like($error, qr/HINT:.*shared_preload_libraries = 'norikv'.*\Q@{[$node->data_dir]}\E.*postgresql\.conf/,
+	'the hint has the setting, and the file for a superuser');
+like($error, qr/HINT:.*"nodes"/, 'and the other way');
+$node->safe_psql('postgres', 'CREATE ROLE somebody LOGIN; GRANT USAGE ON FOREIGN DATA WRAPPER norikv TO somebody');
+$error = error_of($node, q{SET ROLE somebody; SELECT norikv.get('k')});
+like($error, qr/HINT:.*"postgresql\.conf"/, 'who may not see where files are is told the name only');
+$error = error_of($node, 'SELECT * FROM norikv.stat_calls');
+like($error, qr/ERROR:  55000:.*HINT:/s, 'statistics need preload, with a hint');
+nodes_work($node, "unix:$socket", 'no preload');
+nodes_work($node, "127.0.0.1:$port", 'no preload');
+is(scalar(norikvds($node)), 0, 'no norikvd was started');
+
+# ---- Preloaded, and off ----
+
+$node->append_conf('postgresql.conf', "shared_preload_libraries = 'norikv'\nnorikv.embedded = off\n");
+$node->restart;
+$error = error_of($node, q{SELECT norikv.get('k')});
+like($error, qr/ERROR:  55000:.*"norikv\.embedded" is off/, 'norikv.embedded = off: said so');
+like($error, qr/HINT:.*"norikv\.embedded = on"/, 'with what to set');
+nodes_work($node, "unix:$socket", 'norikv.embedded = off');
+is(scalar(norikvds($node)), 0, 'no norikvd was started');
+ok(!-e $node->data_dir . '/norikv', 'and no store made');
+
+# ---- Values that cannot be ----
+
+my $long = 'd' x 200;
+my $result = start_log_with($node, "norikv.data_dir = '$long'\n");
+like($result, qr/invalid value for parameter "norikv\.data_dir"/, 'a socket path too long is refused');
+like($result, qr/at most 107 are possible/, 'with the limit');
+$result = start_log_with($node, "norikv.embedded_max_memory = '1kB'\n");
+like($result, qr/norikv\.embedded_max_memory/, 'a number out of range is refused');
+
+# Tries to start with one more setting, and takes it away again.
+sub start_log_with
+{
+	my ($cluster, $setting) = @_;
+	my $file = $cluster->data_dir . '/postgresql.conf';
+	my $before = slurp_file($file);
+	$cluster->stop;
+	my $offset = -s $cluster->logfile;
+	$cluster->append_conf('postgresql.conf', $setting);
+	$cluster->start(fail_ok => 1);
+	my $log = slurp_log($cluster, $offset);
+	$cluster->stop if $log =~ /ready to accept connections/;
+	open(my $out, '>', $file) or die "$file: $!";
+	print $out $before;
+	close $out;
+	$cluster->start;
+	return $log;
+}
+
+# ---- On ----
+
+$node->append_conf('postgresql.conf', "norikv.embedded = on\nnorikv.data_dir = 'elsewhere'\n");
+$node->restart;
+ok(await_norikvd($node), 'norikv.embedded = on starts it');
+is($node->safe_psql('postgres', q{SELECT norikv.put('k', 'v') IS NOT NULL; SELECT norikv.get('k')}),
+	"t\nv", 'and it answers');
+ok(-d $node->data_dir . '/elsewhere/run', 'the store is where norikv.data_dir says');
+
+$node->stop;
+done_testing();
