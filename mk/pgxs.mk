@@ -27,6 +27,9 @@ SHLIB_LINK := $(LIBNORIKV) -Wl,--exclude-libs,ALL \
 # No bitcode: none of these functions gains from being inlined by the JIT.
 override with_llvm := no
 
+# PGXS takes the directory of the first makefile for it, which is mk.
+override srcdir := .
+
 PG_CONFIG ?= pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
@@ -35,7 +38,7 @@ $(shlib): $(LIBNORIKV)
 $(OBJS): $(wildcard src/pg/*.h src/pg/*/*.h) src/client/norikv.h
 
 norikv--$(EXTVERSION).sql: $(SQL_PARTS:%=src/pg/%.sql)
-	{ echo '\echo Use "CREATE EXTENSION norikv" to load this file. \quit'; cat $^; } > $@
+	{ printf '%s\n' '\echo Use "CREATE EXTENSION norikv" to load this file. \quit'; cat $^; } > $@
 
 # What a variable here holds, for scripts.
 print-%:
