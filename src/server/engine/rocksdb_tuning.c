@@ -1,0 +1,146 @@
+/*
+ * rocksdb_tuning.c - RocksDB's options, derived from one number of bytes.
+ *
+ * Half of the memory is block cache, with indexes and filters inside it, an
+ * eighth is for write buffers; the rest is left for what RocksDB does not count.
+ * The cache's limit is not strict: at a strict one reads fail with an error.
+ */
+#include "rocksdb_tuning.h"
+
+#include <stdlib.h>
+
+#define KIB ((uint64_t) 1024)
+#define MIB (1024 * KIB)
+
+#define BLOCK_BYTES (8 * KIB)
+#define BLOOM_BITS 10
+/* Bounds what has to be replayed at start, and flushed when a disk is full: it
+ * must fit into the reserve. */
+#define MAX_WAL_BYTES (24 * MIB)
+#define OPEN_FILES 256
+#define LOG_FILE_BYTES MIB
+#define LOG_FILES 4
+#define LOG_WARNINGS 2
+
+static uint64_t
+within(uint64_t value, uint64_t least, uint64_t most)
+{
+	return value < least ? least : value > most ? most : value;
+}
+
+/* ---- Expired entries go when their file is compacted ---- */
+
+static unsigned char
+drop_expired(void *state, int level, const char *key, size_t key_size,
+			 const char *value, size_t value_size, char **new_value,
+			 size_t *new_value_size, unsigned char *changed)
+{
+	rocksdb_tuning *self = state;
+
+	(void) level;
+	(void) key;
+	(void) key_size;
+	(void) new_value;
+	(void) new_value_size;
+	(void) changed;
+	return self->expired(self->arg, (engine_slice) {value, value_size});
+}
+
+static void
+keep_state(void *state)
+{
+	(void) state;
+}
+
+static const char *
+filter_name(void *state)
+{
+	(void) state;
+	return "norikv expiry";
+}
+
+/* ---- Options ---- */
+
+static void
+set_files(rocksdb_options_t *options)
+{
+	rocksdb_options_set_create_if_missing(options, 1);
+	rocksdb_options_set_create_missing_column_families(options, 1);
+	rocksdb_options_set_max_open_files(options, OPEN_FILES);
+	rocksdb_options_set_max_total_wal_size(options, MAX_WAL_BYTES);
+	rocksdb_options_set_max_manifest_file_size(options, 4 * MIB);
+	rocksdb_options_set_wal_recovery_mode(options, rocksdb_point_in_time_recovery);
+	/* So that a flush or a compaction does not make a later fsync wait long. */
+	rocksdb_options_set_bytes_per_sync(options, MIB);
+	rocksdb_options_set_wal_bytes_per_sync(options, MIB);
+	rocksdb_options_set_max_background_jobs(options, 2);
+	rocksdb_options_set_info_log_level(options, LOG_WARNINGS);
+	rocksdb_options_set_max_log_file_size(options, LOG_FILE_BYTES);
+	rocksdb_options_set_keep_log_file_num(options, LOG_FILES);
+	rocksdb_options_set_stats_dump_period_sec(options, 0);
+	rocksdb_options_set_stats_persist_period_sec(options, 0);
+}
+
+static void
+set_blocks(rocksdb_options_t *options, rocksdb_cache_t *cache)
+{
+	rocksdb_block_based_table_options_t *blocks = rocksdb_block_based_options_create();
+
+	rocksdb_block_based_options_set_block_cache(blocks, cache);
+	rocksdb_block_based_options_set_block_size(blocks, BLOCK_BYTES);
+	rocksdb_block_based_options_set_filter_policy(blocks,
+												  rocksdb_filterpolicy_create_bloom_full(BLOOM_BITS));
+	rocksdb_block_based_options_set_format_version(blocks, 5);
+	rocksdb_block_based_options_set_cache_index_and_filter_blocks(blocks, 1);
+	rocksdb_block_based_options_set_cache_index_and_filter_blocks_with_high_priority(blocks, 1);
+	rocksdb_block_based_options_set_pin_l0_filter_and_index_blocks_in_cache(blocks, 1);
+	rocksdb_options_set_block_based_table_factory(options, blocks);
+	rocksdb_block_based_options_destroy(blocks);
+}
+
+static rocksdb_options_t *
+space_options(uint64_t write_buffer, rocksdb_cache_t *cache)
+{
+	rocksdb_options_t *options = rocksdb_options_create();
+
+	rocksdb_options_set_write_buffer_size(options, write_buffer);
+	rocksdb_options_set_max_write_buffer_number(options, 2);
+	rocksdb_options_set_target_file_size_base(options, 16 * MIB);
+	rocksdb_options_set_max_bytes_for_level_base(options, 64 * MIB);
+	/* Levels sized from the last one: overwritten entries take a tenth of the
+	 * space at most. */
+	rocksdb_options_set_level_compaction_dynamic_level_bytes(options, 1);
+	rocksdb_options_set_compression(options, rocksdb_lz4_compression);
+	set_blocks(options, cache);
+	return options;
+}
+
+void
+rocksdb_tuning_init(rocksdb_tuning *self, const table_rocksdb_options *options)
+{
+	uint64_t	memory = within(options->max_memory, 16 * MIB, UINT64_C(1) << 40);
+	uint64_t	buffers = within(memory / 8, 4 * MIB, 64 * MIB);
+
+	self->expired = options->expired;
+	self->arg = options->arg;
+	self->cache = rocksdb_cache_create_lru(memory / 2);
+	self->filter = rocksdb_compactionfilter_create(self, keep_state, drop_expired, filter_name);
+	for (int space = 0; space < TABLE_SPACES; space++)
+		self->spaces[space] = space_options(within(buffers / 2, 2 * MIB, 16 * MIB),
+											self->cache);
+	rocksdb_options_set_compaction_filter(self->spaces[TABLE_DATA], self->filter);
+
+	self->database = rocksdb_options_create();
+	set_files(self->database);
+	rocksdb_options_set_db_write_buffer_size(self->database, buffers);
+}
+
+void
+rocksdb_tuning_free(rocksdb_tuning *self)
+{
+	rocksdb_options_destroy(self->database);
+	for (int space = 0; space < TABLE_SPACES; space++)
+		rocksdb_options_destroy(self->spaces[space]);
+	rocksdb_compactionfilter_destroy(self->filter);
+	rocksdb_cache_destroy(self->cache);
+}
