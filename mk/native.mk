@@ -118,6 +118,7 @@ $(OUT)/tests/bench/etcd_bench.o: CPPFLAGS_ALL += -I$(OUT)/tests/bench
 $(OUT)/tests/bench/etcd_bench.o: $(OUT)/tests/bench/etcd.pb-c.h
 $(OUT)/tests/bench/etcd_bench: $(OUT)/tests/bench/etcd.pb-c.o
 $(OUT)/tests/tools/proxy: $(call objects,tests/tools/faults/*.c)
+$(OUT)/tests/tools/fake_norikv: $(call objects,tests/tools/fake/*.c)
 
 install: all
 	install -d $(DESTDIR)$(bindir) $(DESTDIR)$(libdir)/pkgconfig $(DESTDIR)$(includedir)
