@@ -145,7 +145,8 @@ is_fresh(const data_directory *self)
 	while (fresh && (found = readdir(listing)) != NULL)
 		fresh = strcmp(found->d_name, ".") == 0 || strcmp(found->d_name, "..") == 0 ||
 			strcmp(found->d_name, "LOCK") == 0 || strcmp(found->d_name, "FORMAT.tmp") == 0 ||
-			strcmp(found->d_name, "lost+found") == 0;
+			strcmp(found->d_name, "lost+found") == 0 ||
+			strcmp(found->d_name, "run") == 0;	/* where sockets may be */
 	if (listing != NULL)
 		closedir(listing);
 	return fresh;
