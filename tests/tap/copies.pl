@@ -102,7 +102,7 @@ like(error_of($copy, q{SELECT norikv.get('k')}), qr/ERROR:  08001:.*HINT:.*refus
 ok(await(sub { my @tries = slurp_log($copy) =~ /DEBUG:  starting \S*norikvd/g; @tries >= 6 }),
 	'it is tried again');
 is(refusals($copy), 1, 'and told once');
-is(scalar(adopt_command($copy)), 4, 'the hint is a command');
+is(scalar(adopt_command($copy)), 4, 'the hint has a command');
 adopt($copy);
 ok($copy->poll_query_until('postgres', q{SELECT norikv.get('k') = 'original'}),
 	'which makes the copy a store of its own');

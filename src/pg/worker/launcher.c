@@ -244,8 +244,8 @@ tell_refused(Launcher *self)
 		 errdetail("Its own lines before this one say why. It is tried again every %d "
 				   "seconds.",
 				   LONGEST_PAUSE / 1000),
-		 errhint("If this is the copy to go on with, and no other one is used any more, "
-				 "run: %s --data-dir=%s %s --adopt",
+		 errhint("If the store was copied or moved, and this is the only one that is "
+				 "used from now on, run: %s --data-dir=%s %s --adopt",
 				 NorikvdPath(), make_absolute_path(norikv_data_dir), owner)));
 }
 
