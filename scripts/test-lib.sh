@@ -50,7 +50,8 @@ run_logged()
 	shift 2
 	env --default-signal=INT,QUIT timeout -k 10 "$limit" "$@" >"$log" 2>&1 </dev/null &
 	running=$!
-	wait "$running" || status=$?
+	# The shell would report a death by a signal, and so do we.
+	{ wait "$running" || status=$?; } 2>/dev/null
 	running=
 	return "$status"
 }
