@@ -417,6 +417,8 @@ nk_rpc_abandon(nk_rpc *rpc)
 {
 	nk_rpc_state state = rpc->state;
 
+	if (rpc->type == NULL)
+		return true;			/* the call was refused before there was a request */
 	if (rpc->abandoned)
 		return rpc->batches == 0;
 	nk_timer_clear(&rpc->client->timers, &rpc->timer);
