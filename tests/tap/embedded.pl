@@ -9,7 +9,8 @@ use Test::More;
 
 use NorikvTest;
 
-my $node = norikv_cluster('embedded');
+# The tests' own default would leave PostgreSQL down after a crash.
+my $node = norikv_cluster('embedded', conf => "restart_after_crash = on\n");
 my $data = $node->data_dir;
 my $pid = await_norikvd($node);
 my $writes = 0;
@@ -139,9 +140,11 @@ for my $mode (qw(fast smart immediate))
 
 ($postmaster) = slurp_file("$data/postmaster.pid") =~ /^(\d+)/;
 $pid = await_norikvd($node);
+my @children = grep { -e && slurp_file($_) =~ /^PPid:\s+$postmaster$/m } glob '/proc/[0-9]*/status';
 kill_9($postmaster);
 ok(gone($pid), 'kill -9 of the postmaster ends norikvd');
 none_left('kill -9 of the postmaster');
+ok(await(sub { !grep { -e } @children }), 'and no other process of PostgreSQL');
 $node->{_pid} = undef;
 $node->start;
 write_and_check('kill -9 of the postmaster');
