@@ -118,12 +118,13 @@ sub store_answers
 sub start_norikvd
 {
 	my ($log, @arguments) = @_;
+	open(my $output, '>', $log) or die "$log: $!";
 	my $pid = fork() // die "fork: $!";
 	if ($pid == 0)
 	{
 		open(STDIN, '<', '/dev/null');
-		open(STDOUT, '>', $log) or POSIX::_exit(1);
-		open(STDERR, '>&', \*STDOUT);
+		open(STDOUT, '>&', $output);
+		open(STDERR, '>&', $output);
 		exec(norikvd_program(), @arguments, "--parent=" . getppid()) or POSIX::_exit(1);
 	}
 	push @children, $pid;
