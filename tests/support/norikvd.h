@@ -17,7 +17,7 @@
 typedef struct norikvd
 {
 	pid_t		pid;			/* 0: not running */
-	char		errors[256];	/* the file that has its log */
+	char		errors[320];	/* the file that has its log */
 	char		ready[1024];	/* the line it said, empty: none */
 } norikvd;
 
