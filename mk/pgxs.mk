@@ -14,7 +14,9 @@ EXTRA_CLEAN := $(DATA_built)
 # worker looks for the one and people for the other.
 SCRIPTS_built := $(wildcard build/release/norikvd build/release/norikv)
 
-REGRESS := $(sort $(basename $(notdir $(wildcard sql/*.sql))))
+# extension comes first: it creates it.
+REGRESS := extension version options literals keys values encoding bulk scan update \
+	access connections stat
 ISOLATION := $(sort $(basename $(notdir $(wildcard tests/isolation/specs/*.spec))))
 
 LIBNORIKV := build/release/libnorikv.a

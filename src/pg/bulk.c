@@ -281,6 +281,26 @@ batch_context(void *arg)
 	errcontext("norikv batch, after " INT64_FORMAT " keys were done", *(int64 *) arg);
 }
 
+/*
+ * Of several chunks the first would be written before a value of a later one is
+ * found to be too large: look at all of them first.
+ */
+static void
+check_values(const Elements *vals, const int *chosen, int n_chosen)
+{
+	MemoryContext context = AllocSetContextCreate(
+		CurrentMemoryContext, "norikv check", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old_context = MemoryContextSwitchTo(context);
+
+	for (int i = 0; i < n_chosen; i++)
+	{
+		(void) NorikvValueFromDatum(vals->values[chosen[i]], vals->type);
+		MemoryContextReset(context);
+	}
+	MemoryContextSwitchTo(old_context);
+	MemoryContextDelete(context);
+}
+
 /* Sends the operations, each on its own; for a delete, counts what there was. */
 static int64
 send_chunk(NorikvConnection *connection, const norikv_operation *operations,
@@ -336,6 +356,8 @@ write_many(NorikvConnection *connection, const Elements *keys, const Elements *v
 	for (int i = 0; i < keys->count; i++)
 		slices[i] = element_key(keys, i);
 	n_chosen = last_of_equal_keys(slices, keys->count, chosen);
+	if (vals != NULL && n_chosen > batch_size)
+		check_values(vals, chosen, n_chosen);
 	operations = palloc(sizeof(norikv_operation) * Max(Min(batch_size, n_chosen), 1));
 	chunk_context = AllocSetContextCreate(CurrentMemoryContext, "norikv batch",
 										  ALLOCSET_DEFAULT_SIZES);
@@ -378,8 +400,8 @@ norikv_sql_mput(PG_FUNCTION_ARGS)
 	values_argument(fcinfo, &vals);
 	if (keys.count != vals.count)
 		ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				errmsg("arguments \"keys\" and \"vals\" must have as many elements as "
-					   "each other, but they have %d and %d",
+				errmsg("arguments \"keys\" and \"vals\" must have the same number of "
+					   "elements, but they have %d and %d",
 					   keys.count, vals.count));
 	for (int i = 0; i < vals.count; i++)
 	{

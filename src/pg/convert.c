@@ -80,21 +80,21 @@ NorikvMillisecondsFromInterval(Interval *interval, const char *argument)
 	int64 ms = 0;
 
 	if (interval->month != 0)
-		fault = "years and months have no fixed length; use days, hours or seconds";
+		fault = "Years and months have no fixed length: use days, hours or seconds.";
 	else
 	{
 		ms = (int64) interval->day * (SECS_PER_DAY * 1000) + interval->time / 1000;
 		if (ms < 1)
-			fault = "it must be at least 1 millisecond";
+			fault = "It must be at least 1 millisecond.";
 		else if (ms > MAX_TTL_MS)
-			fault = "it must be at most 100 years";
+			fault = "It must be at most 100 years.";
 	}
 	if (fault != NULL)
 		ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				errmsg("invalid value for argument \"%s\": \"%s\"", argument,
 					   DatumGetCString(DirectFunctionCall1(interval_out,
 														   IntervalPGetDatum(interval)))),
-				errdetail("As a duration %s.", fault));
+				errdetail("%s", fault));
 	return ms;
 }
 
