@@ -51,6 +51,7 @@ struct call
 	/* In the queue's list of calls that wait for their client. */
 	unsigned	waits;			/* sends and receives under way; under the queue's lock */
 	uint64_t	waiting_since_ms;
+	bool		dropped;		/* it has waited too long */
 	call	   *waiting_previous;
 	call	   *waiting_next;
 	/* In the queue's list of open calls. */

@@ -12,6 +12,7 @@
 #include <grpc/support/time.h>
 
 #include "call.h"
+#include "log.h"
 
 /* Calls of unknown methods: answered at once, so a few posted are enough. */
 #define POSTED_UNKNOWN 32
@@ -168,9 +169,24 @@ server_start(server *self, const char *advertised)
 	}
 }
 
+/* Under the queue's lock. */
+static void
+drop(call *slow, unsigned timeout_ms)
+{
+	char	   *peer = grpc_call_get_peer(slow->grpc);
+
+	log_line(ENGINE_LOG_WARNING, "dropped a client that stalled in %s for %u s: %s",
+			 slow->method != NULL ? slow->method->name : "a method that is not served",
+			 timeout_ms / 1000, peer);
+	gpr_free(peer);
+	slow->dropped = true;
+	call_cancel(slow);
+}
+
 void
 server_drop_stalled(server *self)
 {
+	unsigned	timeout_ms = self->options.stall_timeout_ms;
 	uint64_t	now = call_clock_ms();
 
 	for (unsigned i = 0; i < self->n_queues; i++)
@@ -181,9 +197,10 @@ server_drop_stalled(server *self)
 		pthread_mutex_lock(&queue->lock);
 		for (call *slow = queue->waiting_first; slow != NULL; slow = slow->waiting_next)
 		{
-			if (now < slow->waiting_since_ms + self->options.stall_timeout_ms)
+			if (now < slow->waiting_since_ms + timeout_ms)
 				break;
-			call_cancel(slow);
+			if (!slow->dropped)
+				drop(slow, timeout_ms);
 		}
 		pthread_mutex_unlock(&queue->lock);
 	}
