@@ -118,7 +118,9 @@ SET norikv.server = 'nowhere';
 SELECT norikv.get('acc:k');
 SELECT norikv.ping('nowhere');
 RESET norikv.server;
+SET client_min_messages = warning;
 DROP FOREIGN DATA WRAPPER regress_other CASCADE;
+RESET client_min_messages;
 
 DROP FUNCTION same;
 DROP SERVER granted;

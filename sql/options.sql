@@ -75,6 +75,8 @@ ALTER SERVER p OPTIONS (DROP nodes);
 RESET ROLE;
 RESET norikv.allowed_nodes;
 DROP SERVER p;
+SET client_min_messages = warning;
 DROP SERVER o CASCADE;
+RESET client_min_messages;
 DROP OWNED BY regress_norikv_owner;
 DROP ROLE regress_norikv_owner;

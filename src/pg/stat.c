@@ -179,15 +179,12 @@ bucket_us(int bucket)
 	return ldexp(BUCKETS_PER_OCTAVE + quarter + 0.5, octave - 2);
 }
 
-/* error NULL: the call was given up. Never throws, for aborts count too. */
+/* Never throws, for aborts count too. */
 void
-NorikvStatCount(NorikvStatServer *server, NorikvOperation operation,
-				const norikv_error *error, const norikv_call_stats *stats,
-				uint64 elapsed_us)
+NorikvStatCount(NorikvStatServer *server, NorikvOperation operation, bool failed,
+				bool unknown, const norikv_call_stats *stats, uint64 elapsed_us)
 {
 	Record *record = &server->records[operation];
-	bool failed = error == NULL || error->code != NORIKV_OK;
-	bool unknown = error != NULL && error->outcome_unknown;
 	int bucket = bucket_of(elapsed_us);
 
 	SpinLockAcquire(&record->lock);
