@@ -378,7 +378,7 @@ nk_rpc_timer(nk_rpc *rpc)
 			break;
 		case NK_RPC_WAITING:
 			nk_node_remove_waiting(rpc->node, rpc);
-			nk_retry_unreachable(rpc, "no connection in time");
+			nk_retry_unreachable(rpc, NULL);
 			break;
 		case NK_RPC_BACKOFF:
 			if (late)
