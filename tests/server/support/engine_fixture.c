@@ -96,8 +96,9 @@ fixture_init(fixture *self, const char *engine_name)
 	self->clock = (engine_clock) {fixture_wall, fixture_boot, self};
 	atomic_init(&self->wall_ns, START_WALL_NS);
 	atomic_init(&self->boot_ns, START_BOOT_NS);
-	strcpy(self->directory, "/tmp/norikv-engine-XXXXXX");
-	assert_non_null(mkdtemp(self->directory));
+	strcpy(self->root, "/tmp/norikv-engine-XXXXXX");
+	assert_non_null(mkdtemp(self->root));
+	snprintf(self->directory, sizeof(self->directory), "%s/data", self->root);
 }
 
 bool
@@ -146,7 +147,7 @@ void
 fixture_end(fixture *self)
 {
 	fixture_close(self);
-	remove_tree(self->directory);
+	remove_tree(self->root);
 }
 
 void

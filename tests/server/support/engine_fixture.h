@@ -20,6 +20,7 @@
 typedef struct fixture
 {
 	const char *name;			/* of the engine */
+	char		root[40];		/* holds all a test makes */
 	char		directory[64];
 	bool		sync;
 	bool		adopt;
@@ -38,7 +39,7 @@ extern bool fixture_try_open(fixture *self, engine_status *status);
 extern void fixture_open(fixture *self);
 extern void fixture_close(fixture *self);
 extern void fixture_reopen(fixture *self);
-/* Closes, and removes the directory. */
+/* Closes, and removes the root. */
 extern void fixture_end(fixture *self);
 
 /* Both clocks go on; then the wall clock alone is set. */
