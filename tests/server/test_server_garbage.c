@@ -170,13 +170,14 @@ test_http_1(void **state)
 static void
 test_half_a_frame(void **state)
 {
+	static const char bytes[] = PREFACE SETTINGS "\0\1\0\1\4\0\0\0\1half";
 	int			fds[20];
 
 	(void) state;
-	for (int i = 0; i < 20; i++)
+	for (size_t i = 0; i < 20; i++)
 	{
 		fds[i] = connect_raw();
-		send_raw(fds[i], PREFACE SETTINGS "\0\1\0\1\4\0\0\0\1half", (size_t) i * 3 + 1);
+		send_raw(fds[i], bytes, i * (sizeof(bytes) - 1) / 19);
 	}
 	assert_serves();
 	for (int i = 0; i < 20; i++)
@@ -262,7 +263,7 @@ static void
 fill(wire_client *client)
 {
 	char	   *value = calloc(1, 512 * 1024);
-	char		name[16];
+	char		name[32];
 
 	for (int i = 0; i < 32; i++)
 	{
