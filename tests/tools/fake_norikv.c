@@ -666,7 +666,11 @@ have_message(served *call)
 			return;
 		}
 	}
-	handle(call);
+	/* cancelled before its request came */
+	if (call->n_requests == 0)
+		call->silent = true;
+	else
+		handle(call);
 	answer_in_time(call);
 }
 
