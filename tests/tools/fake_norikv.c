@@ -578,6 +578,7 @@ await_call(void)
 {
 	served	   *call = calloc(1, sizeof(*call));
 
+	call->text = "";
 	grpc_call_details_init(&call->details);
 	grpc_metadata_array_init(&call->metadata);
 	if (grpc_server_request_call(server, &call->call, &call->details, &call->metadata, queue,
