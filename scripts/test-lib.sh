@@ -80,7 +80,9 @@ report()
 	printf '%-6s %-44s %4d tests %5d s%s\n' "$verdict" "$1" "$(($2 + $3))" "$5" \
 		"$([ "$4" -eq 0 ] || echo ", $4 skipped")"
 	if [ "$3" -gt 0 ]; then
-		tail -n 60 "$logs/${1//\//-}.log" | sed 's/^/    | /'
+		# Verdicts of what went well, and compiler calls, tell nothing here.
+		grep -vE '^(ok [0-9]|(g?cc|clang[-0-9]*|ar|rm) )' "$logs/${1//\//-}.log" |
+			tail -n 60 | cut -c 1-300 | sed 's/^/    | /' || true
 	fi
 }
 

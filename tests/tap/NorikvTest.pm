@@ -68,7 +68,8 @@ sub norikvds
 sub await
 {
 	my ($condition) = @_;
-	for (1 .. 20 * $PostgreSQL::Test::Utils::timeout_default)
+	my $end = time() + $PostgreSQL::Test::Utils::timeout_default;
+	while (time() < $end)
 	{
 		my $value = $condition->();
 		return $value if $value;
