@@ -15,7 +15,9 @@ SELECT count(*) FROM norikv.mget('{stat:a,stat:b}');
 SELECT count(*) FROM norikv.scan('stat:');
 SELECT norikv.delete('stat:k');
 SET norikv.server = 'unreachable';
+\set VERBOSITY sqlstate
 SELECT norikv.get('stat:k');
+\set VERBOSITY default
 RESET norikv.server;
 
 SELECT server, operation, calls, errors, unknown, bytes_out > 0 AS sent, bytes_in > 0 AS received

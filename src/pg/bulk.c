@@ -219,6 +219,7 @@ read_many(FunctionCallInfo fcinfo, bool values_as_text)
 	keys = palloc(sizeof(norikv_slice) * Max(step, 1));
 	for (int first = 0; first < elements.count; first += step)
 	{
+		CHECK_FOR_INTERRUPTS();
 		step = Min(step, elements.count - first);
 		read_chunk(&sink, &elements, first, first + step, keys, consistency);
 	}
@@ -367,6 +368,7 @@ write_many(NorikvConnection *connection, const Elements *keys, const Elements *v
 		int n = Min(batch_size, n_chosen - first);
 		MemoryContext old_context = MemoryContextSwitchTo(chunk_context);
 
+		CHECK_FOR_INTERRUPTS();
 		for (int i = 0; i < n; i++)
 		{
 			int element = chosen[first + i];
@@ -407,8 +409,8 @@ norikv_sql_mput(PG_FUNCTION_ARGS)
 	{
 		if (vals.nulls[i])
 			ereport(ERROR, errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-					errmsg("argument \"%s\" must not contain nulls, but element %d is one",
-						   "vals", i + 1),
+					errmsg("argument \"%s\" must not contain nulls, but element %d is "
+						   "one", "vals", i + 1),
 					errhint("Use norikv.mdelete() to delete keys."));
 	}
 	if (!PG_ARGISNULL(2))
@@ -489,8 +491,8 @@ scan_arguments(FunctionCallInfo fcinfo, norikv_scan_request *request)
 
 		if (max_rows < 0)
 			ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					errmsg("argument \"%s\" must not be negative, but it is " INT64_FORMAT,
-						   "max_rows", max_rows));
+					errmsg("argument \"%s\" must not be negative, but it is "
+						   INT64_FORMAT, "max_rows", max_rows));
 		if (max_rows == 0)
 			return false;
 		request->max_rows = max_rows;

@@ -61,8 +61,8 @@ NorikvValueFromDatum(Datum datum, Oid type)
 
 	if (value.size > NORIKV_MAX_VALUE)
 		ereport(ERROR, errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				errmsg("a value must be at most %d bytes, but it is %zu", NORIKV_MAX_VALUE,
-					   value.size));
+				errmsg("a value must be at most %d bytes, but it is %zu",
+					   NORIKV_MAX_VALUE, value.size));
 	return value;
 }
 
@@ -145,21 +145,23 @@ decoding_context(void *arg)
 {
 	Decoding *decoding = arg;
 	const char *name = decoding->connection->name;
+	char *key;
 	int code = geterrcode();
 
 	if (code != ERRCODE_CHARACTER_NOT_IN_REPERTOIRE &&
 		code != ERRCODE_UNTRANSLATABLE_CHARACTER &&
 		code != ERRCODE_INVALID_TEXT_REPRESENTATION)
 		return;
+	key = NorikvShowKey(decoding->key);
 	if (decoding->is_key)
 	{
 		errhint("This key is no text: use the functions with a bytea key or prefix.");
-		errcontext("key %s on server \"%s\"", NorikvShowKey(decoding->key), name);
+		errcontext("key %s on server \"%s\"", key, name);
 	}
 	else
 	{
 		errhint("Use get_bytes(), or the function's _bytes form, to read this value.");
-		errcontext("value of key %s on server \"%s\"", NorikvShowKey(decoding->key), name);
+		errcontext("value of key %s on server \"%s\"", key, name);
 	}
 }
 

@@ -21,7 +21,7 @@
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
 
-#define MAX_SERVERS 64
+#define MAX_SERVERS 128
 #define BUCKETS_PER_OCTAVE 4
 /* The last bucket is for everything from 2^31 microseconds (36 minutes) on. */
 #define BUCKETS (BUCKETS_PER_OCTAVE * 32)
@@ -123,7 +123,8 @@ require_shared(void)
 	if (shared == NULL)
 		ereport(ERROR, errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				errmsg("norikv's statistics need shared memory"),
-				errhint("Add norikv to shared_preload_libraries and restart PostgreSQL."));
+				errhint("Add norikv to \"shared_preload_libraries\" and restart "
+						"PostgreSQL."));
 	return shared;
 }
 

@@ -131,8 +131,8 @@ norikv_sql_update(PG_FUNCTION_ARGS)
 	options.max_retries = PG_GETARG_INT32(4);
 	if (options.max_retries < 0)
 		ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				errmsg("argument \"%s\" must not be negative, but it is %d", "max_retries",
-					   options.max_retries));
+				errmsg("argument \"%s\" must not be negative, but it is %d",
+					   "max_retries", options.max_retries));
 
 	check_updater(function, update.args_is_null);
 	fmgr_info(function, &update.updater);
