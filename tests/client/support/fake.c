@@ -20,10 +20,12 @@ int
 fake_setup(void **state)
 {
 	fake_scene *scene = calloc(1, sizeof(*scene));
+	char		dir[sizeof(scene->dir)];
 
-	work_dir_make(scene->dir, sizeof(scene->dir));
+	work_dir_make(dir, sizeof(dir));
 	for (int i = 0; i < FAKE_SERVERS; i++)
-		snprintf(scene->nodes[i], sizeof(scene->nodes[i]), "unix:%s/%d", scene->dir, i);
+		snprintf(scene->nodes[i], sizeof(scene->nodes[i]), "unix:%s/%d", dir, i);
+	memcpy(scene->dir, dir, sizeof(dir));
 	norikv_options_init(&scene->options);
 	*state = scene;
 	return 0;
