@@ -7,6 +7,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "store_time.h"
@@ -184,6 +185,36 @@ test_restart_revives_nothing(void **state)
 	assert_value(fix->engine, "long", "1");
 	fixture_pass_ms(fix, 1000);
 	assert_absent(fix->engine, "long");
+}
+
+/* The same after a crash: what was shown is on disk before it is shown. */
+static void
+test_crash_revives_nothing(void **state)
+{
+	fixture		fix;
+	pid_t		child;
+	int			status;
+
+	(void) state;
+	fixture_init(&fix, "rocksdb");
+	child = fork();
+	if (child == 0)
+	{
+		fixture_open(&fix);
+		put_ttl(fix.engine, "short", "1", 600000);
+		put_ttl(fix.engine, "long", "1", 2 * HOUR_MS);
+		fixture_pass_ms(&fix, HOUR_MS);
+		/* Not closed. */
+		_exit(get_text(fix.engine, "short").version.index == 0 ? 0 : 1);
+	}
+	assert_true(child > 0);
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(status, 0);
+	fixture_open(&fix);
+	assert_absent(fix.engine, "short");
+	assert_value(fix.engine, "long", "1");
+	assert_int_equal(put_text(fix.engine, "k", "").index, 3);
+	fixture_end(&fix);
 }
 
 static void
@@ -378,12 +409,31 @@ test_sweep_spares_newer_puts(void **state)
 	assert_int_equal(count_keys(fix->engine), n);
 }
 
+/* A range is deleted as a whole: the index keeps entries that mean nothing now. */
+static void
+test_sweep_ignores_stale_index(void **state)
+{
+	fixture    *fix = *state;
+	engine_op	range = {.kind = ENGINE_DELETE_RANGE, .key = TEXT("k")};
+	engine_status status;
+
+	put_many(fix->engine, 1500, 1000);
+	assert_int_equal(commit_op(fix->engine, range, &status).deleted, 1500);
+	put_many(fix->engine, 1000, 0);
+	put_ttl(fix->engine, "k000000", "value", 50000);
+	fixture_pass_ms(fix, 2000);
+	usleep(700000);
+	assert_int_equal(count_keys(fix->engine), 1000);
+}
+
 #define ON(test, setup) {#test " (" #setup ")", test, setup, fixture_teardown, NULL}
 
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		/* First: no thread of this process is lost to its child. */
+		cmocka_unit_test(test_crash_revives_nothing),
 		cmocka_unit_test(test_clock_is_drawn_slowly),
 		cmocka_unit_test(test_clock_never_passes_its_bound),
 		ON(test_steps_end_no_lease, fixture_setup_memory),
@@ -395,6 +445,8 @@ main(void)
 		ON(test_sweep_takes_expired_keys_only, fixture_setup_rocksdb),
 		ON(test_sweep_spares_newer_puts, fixture_setup_memory),
 		ON(test_sweep_spares_newer_puts, fixture_setup_rocksdb),
+		ON(test_sweep_ignores_stale_index, fixture_setup_memory),
+		ON(test_sweep_ignores_stale_index, fixture_setup_rocksdb),
 		ON(test_records_are_swept, fixture_setup_rocksdb),
 		cmocka_unit_test(test_compaction_reveals_nothing),
 	};
