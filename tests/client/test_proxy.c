@@ -226,6 +226,14 @@ number_at(const scene *stage, const char *key)
 
 /* ---- Many writers ---- */
 
+static unsigned
+rounds_of(unsigned all)
+{
+	const char *stress = getenv("NORIKV_STRESS");
+
+	return stress != NULL && strcmp(stress, "1") == 0 ? all : all / 10;
+}
+
 static void *
 adder_run(void *arg)
 {
@@ -354,7 +362,7 @@ race(scene *stage, void *(*run) (void *), unsigned rounds)
 			.steps = steps + (size_t) i * rounds};
 		assert_int_equal(pthread_create(&workers[i].thread, NULL, run, &workers[i]), 0);
 	}
-	kills = disturb(stage, workers, 5);
+	kills = disturb(stage, workers, rounds_of(50));
 	for (unsigned i = 0; i < N_WORKERS; i++)
 	{
 		if (workers[i].n_steps < rounds)
@@ -380,14 +388,6 @@ race(scene *stage, void *(*run) (void *), unsigned rounds)
 	assert_true(proxy_count(stage, "aborted") > 0);
 	assert_true(proxy_count(stage, "cut") > 0);
 	assert_true(proxy_count(stage, "refused") > 0);
-}
-
-static unsigned
-rounds_of(unsigned all)
-{
-	const char *stress = getenv("NORIKV_STRESS");
-
-	return stress != NULL && strcmp(stress, "1") == 0 ? all : all / 10;
 }
 
 static const char *const all_faults[] = {
