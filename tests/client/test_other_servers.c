@@ -144,7 +144,7 @@ test_create(void **state)
 	/* deleted keys can be created again, as often as one likes within reason */
 	for (int i = 0; i < 5; i++)
 	{
-		char		value[16];
+		char		value[32];
 
 		delete_now(scene, "k");
 		snprintf(value, sizeof(value), "life %d", i);
@@ -169,7 +169,7 @@ test_creators_race(void **state)
 	};
 	fake_scene *scene = *state;
 	norikv_call *calls[RACERS];
-	char		values[RACERS][16];
+	char		values[RACERS][32];
 	int			winner = -1;
 
 	fake_start(scene, 0, "--delay-ms", "20", NULL);
