@@ -17,7 +17,7 @@ use Time::HiRes qw(usleep);
 
 our @EXPORT = qw(norikv_cluster norikvds norikvd_program start_norikvd stop_process
   await await_norikvd await_log await_backend gone kill_9 rounds slurp_log
-  session output_of finish_session store_answers);
+  session output_of finish_session stop_line store_answers);
 
 my @children;
 
@@ -160,6 +160,14 @@ sub session
 			$node->connstr($options{database} // 'postgres') ],
 		'<', "$directory/sql", '>', $session->{out}, '2>', $session->{err});
 	return $session;
+}
+
+# For the SQL of a session: stops a process there and then. kill comes back before
+# the last thread has stopped, which could still answer.
+sub stop_line
+{
+	my ($pid) = @_;
+	return "\\! kill -STOP $pid; while grep -L '^State:.T' /proc/$pid/task/*/status | grep -q .; do :; done\n";
 }
 
 # What it has written to standard output so far.
