@@ -330,32 +330,30 @@ replay(disk *self, const journal_record *record, const char *path, const char *s
 	}
 }
 
-static const journal_record *
-next_record(const disk *self, size_t position, size_t *end)
+/* Records are where they are, aligned or not. */
+static bool
+next_record(const disk *self, size_t position, journal_record *record, size_t *end)
 {
-	const journal_record *record = (const void *) (self->journal + position);
-
 	if (self->journal_size - position < sizeof(*record))
-		return NULL;
+		return false;
+	memcpy(record, self->journal + position, sizeof(*record));
 	*end = position + sizeof(*record) + record->path_size + record->second_size +
 		record->data_size;
-	return *end <= self->journal_size ? record : NULL;
+	return *end <= self->journal_size;
 }
 
 void
 disk_advance(disk *self, size_t until, disk_note note, void *arg)
 {
-	size_t		end = 0;
+	journal_record record;
+	size_t		end;
 
-	while (self->passed < until)
+	while (self->passed < until && next_record(self, self->position, &record, &end))
 	{
-		journal_record record;
-		const journal_record *found = next_record(self, self->position, &end);
 		const char *at = self->journal + self->position + sizeof(record);
 		char		path[PATH_MAX];
 		char		second[PATH_MAX];
 
-		memcpy(&record, found, sizeof(record));
 		snprintf(path, sizeof(path), "%.*s", (int) record.path_size, at);
 		at += record.path_size;
 		snprintf(second, sizeof(second), "%.*s", (int) record.second_size, at);
@@ -375,7 +373,8 @@ disk_open(const char *journal)
 	int			fd = open(journal, O_RDONLY);
 	struct stat status;
 	disk	   *self;
-	size_t		end = 0;
+	journal_record record;
+	size_t		end;
 
 	if (fd < 0 || fstat(fd, &status) != 0)
 		return NULL;
@@ -385,7 +384,7 @@ disk_open(const char *journal)
 	close(fd);
 	if (self->journal == MAP_FAILED)
 		fail_msg("cannot map %s", journal);
-	for (size_t at = 0; next_record(self, at, &end) != NULL; at = end)
+	for (size_t at = 0; next_record(self, at, &record, &end); at = end)
 		self->n_records++;
 	return self;
 }
