@@ -28,6 +28,7 @@ typedef struct unsynced
 
 typedef struct content
 {
+	struct content *next;		/* all there ever were */
 	bool		is_directory;
 	bytes		durable;
 	unsynced   *changes;
@@ -66,6 +67,7 @@ struct disk
 	names		durable;
 	renaming   *renamings;		/* not synced yet */
 	size_t		n_renamings;
+	content    *contents;
 	content    *handles[MAX_HANDLES];
 	char	   *handle_paths[MAX_HANDLES];
 };
@@ -255,10 +257,12 @@ sync_content(content *of)
 /* ---- Replaying ---- */
 
 static content *
-content_create(bool is_directory)
+content_create(disk *self, bool is_directory)
 {
 	content    *made = engine_calloc(sizeof(*made));
 
+	made->next = self->contents;
+	self->contents = made;
 	made->is_directory = is_directory;
 	return made;
 }
@@ -271,7 +275,7 @@ replay_open(disk *self, const journal_record *record, const char *path)
 	if ((record->flags & JOURNAL_CREATED) != 0 || of == NULL)
 	{
 		/* What was there before the journal began is a directory. */
-		of = content_create((record->flags & JOURNAL_CREATED) == 0);
+		of = content_create(self, (record->flags & JOURNAL_CREATED) == 0);
 		if (!of->is_directory)
 			rename_now(self, NULL, path, of);
 	}
@@ -316,7 +320,7 @@ replay(disk *self, const journal_record *record, const char *path, const char *s
 			replay_sync(self, record);
 			break;
 		case JOURNAL_MKDIR:
-			rename_now(self, NULL, path, content_create(true));
+			rename_now(self, NULL, path, content_create(self, true));
 			break;
 		case JOURNAL_RENAME:
 			rename_now(self, path, second, names_find(&self->present, path));
@@ -395,7 +399,6 @@ disk_records(const disk *self)
 	return self->n_records;
 }
 
-/* Contents are left to the end of the process: several names may share one. */
 void
 disk_close(disk *self)
 {
@@ -405,6 +408,15 @@ disk_close(disk *self)
 		renaming_free(&self->renamings[i]);
 	for (size_t i = 0; i < MAX_HANDLES; i++)
 		free(self->handle_paths[i]);
+	while (self->contents != NULL)
+	{
+		content    *gone = self->contents;
+
+		self->contents = gone->next;
+		bytes_free(&gone->durable);
+		free(gone->changes);
+		free(gone);
+	}
 	free(self->renamings);
 	munmap((void *) self->journal, self->journal_size);
 	free(self);
