@@ -443,6 +443,41 @@ test_abandoned_write_never_lands(void **state)
 	assert_int_equal(proxy_count(stage, "aborted"), proxy_count(stage, "late"));
 }
 
+/*
+ * The first tries of a create are held back; a later one is told that the key
+ * exists. When the key is gone and the first tries arrive, that must still hold.
+ */
+static void
+test_refused_create_stays_refused(void **state)
+{
+	/* with this seed the first two commits are held back, and not the third */
+	const char *const faults[] = {
+		"--delay-request=0.5:1500", "--only=Commit", "--seed=2", NULL
+	};
+	scene	   *stage = *state;
+	norikv_client *direct = client_of(stage->server_node, 5000, 1000);
+	norikv_client *through;
+	norikv_operation create = {
+		.kind = NORIKV_OP_PUT, .key = NORIKV_SLICE("number"), .value = NORIKV_SLICE("2"),
+		.condition = NORIKV_IF_ABSENT};
+	norikv_operation remove_it = {.kind = NORIKV_OP_DELETE, .key = NORIKV_SLICE("number")};
+	norikv_error error;
+
+	assert_int_equal(put(direct, "number", "1", NULL).code, NORIKV_OK);
+	proxy_start(stage, faults);
+	through = client_of(stage->proxy_node, 1400, 200);
+	error = commit(through, &create, NULL, NULL);
+	assert_int_equal(error.code, NORIKV_FAILED_PRECONDITION);
+	assert_false(error.outcome_unknown);
+	assert_int_equal(commit(direct, &remove_it, NULL, NULL).code, NORIKV_OK);
+	usleep((LATEST_MS + 500) * 1000);
+	assert_int_equal(number_at(stage, "number"), 0);
+	norikv_client_free(through);
+	norikv_client_free(direct);
+	proxy_stop(stage);
+	assert_int_equal(proxy_count(stage, "late"), 2);
+}
+
 /* The application repeats, under its own key, a write that it heard nothing of. */
 static void
 test_own_key_repeats(void **state)
@@ -529,6 +564,8 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_adds_count_once, scene_set, scene_clear),
 		cmocka_unit_test_setup_teardown(test_swaps_count_once, scene_set, scene_clear),
 		cmocka_unit_test_setup_teardown(test_abandoned_write_never_lands, scene_set,
+										scene_clear),
+		cmocka_unit_test_setup_teardown(test_refused_create_stays_refused, scene_set,
 										scene_clear),
 		cmocka_unit_test_setup_teardown(test_own_key_repeats, scene_set, scene_clear),
 		cmocka_unit_test_setup_teardown(test_known_outcomes_are_known, scene_set,
