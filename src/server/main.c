@@ -122,7 +122,7 @@ shut_down(server *serving, listeners *listening)
 
 	process_end_after(PROCESS_ENDS_MS, EXIT_ERROR);
 	process_end_on_signal();
-	listeners_unlink(listening);
+	listeners_close(listening);
 	server_drain(serving);
 	while (!server_idle(serving) && now_ms() < start + CALLS_END_MS)
 		sleep_a_little();
@@ -145,17 +145,18 @@ run_server(const options *opts, engine *opened)
 		.threads = opts->threads,
 		.stall_timeout_ms = opts->stall_timeout * 1000,
 	};
-	server	   *serving = server_new(&chosen);
 	char		error[1024];
-	listeners  *listening = listen_all(serving, opts->listen, opts->n_listen, error,
-									   sizeof(error));
+	listeners  *listening = listen_all(opts->listen, opts->n_listen, error, sizeof(error));
+	server	   *serving;
 
 	if (listening == NULL)
 	{
 		log_line(ENGINE_LOG_ERROR, "%s", error);
 		return EXIT_ERROR;
 	}
+	serving = server_new(&chosen);
 	server_start(serving, listeners_advertised(listening));
+	listeners_accept(listening, serving);
 	if (say_ready(listening))
 	{
 		log_line(ENGINE_LOG_INFO, "serving on %s", listeners_text(listening));

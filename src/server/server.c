@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <grpc/grpc_posix.h>
 #include <grpc/grpc_security.h>
 #include <grpc/support/alloc.h>
 #include <grpc/support/log.h>
@@ -44,8 +45,6 @@ create_grpc_server(void)
 	n += int_arg(&args[n], GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, MAX_MESSAGE);
 	n += int_arg(&args[n], GRPC_ARG_MAX_SEND_MESSAGE_LENGTH, -1);
 	n += int_arg(&args[n], GRPC_ARG_MAX_METADATA_SIZE, MAX_METADATA);
-	/* A second server on the same port is a mistake, not a wish. */
-	n += int_arg(&args[n], GRPC_ARG_ALLOW_REUSEPORT, 0);
 	/* Pings are welcome, as Info says: a client finds a dead connection by them. */
 	n += int_arg(&args[n], GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
 	n += int_arg(&args[n], GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 500);
@@ -125,6 +124,7 @@ server_new(const server_options *options)
 	self->bounds = bounds_new(options->max_memory, options->max_memory / PEER_SHARE);
 	self->shutdown_event = (server_event) {handle_shutdown, self};
 	self->grpc = create_grpc_server();
+	self->credentials = grpc_insecure_server_credentials_create();
 	self->n_queues = options->threads;
 	self->queues = gpr_zalloc(self->n_queues * sizeof(*self->queues));
 	for (unsigned i = 0; i < self->n_queues; i++)
@@ -133,14 +133,10 @@ server_new(const server_options *options)
 	return self;
 }
 
-int
-server_bind(server *self, const char *address)
+void
+server_connect(server *self, int fd)
 {
-	grpc_server_credentials *credentials = grpc_insecure_server_credentials_create();
-	int			port = grpc_server_add_http2_port(self->grpc, address, credentials);
-
-	grpc_server_credentials_release(credentials);
-	return port;
+	grpc_server_add_channel_from_fd(self->grpc, fd, self->credentials);
 }
 
 static void
@@ -248,6 +244,7 @@ void
 server_free(server *self)
 {
 	grpc_server_destroy(self->grpc);
+	grpc_server_credentials_release(self->credentials);
 	for (unsigned i = 0; i < self->n_queues; i++)
 	{
 		server_queue *queue = &self->queues[i];

@@ -227,10 +227,11 @@ set_up(void **state)
 	snprintf(address, sizeof(address), "unix:%s/socket", directory);
 	grpc_init();
 	serving = server_new(&options);
-	listening = listen_all(serving, addresses, 1, error, sizeof(error));
+	listening = listen_all(addresses, 1, error, sizeof(error));
 	if (listening == NULL)
 		return -1;
 	server_start(serving, listeners_advertised(listening));
+	listeners_accept(listening, serving);
 	client = wire_client_open(address);
 	return 0;
 }
@@ -240,13 +241,13 @@ tear_down(void **state)
 {
 	(void) state;
 	wire_client_close(client);
+	listeners_close(listening);
 	if (!atomic_load(&serving->draining))
 		server_drain(serving);
 	server_disconnect(serving);
 	while (!server_is_down(serving))
 		usleep(1000);
 	server_free(serving);
-	listeners_unlink(listening);
 	listeners_free(listening);
 	grpc_shutdown_blocking();
 	work_dir_remove(directory);
