@@ -1,5 +1,5 @@
 /*
- * bounds.h - how much memory requests and answers in flight may hold.
+ * bounds.h - how much memory staged Commits, and messages in flight, may hold.
  *
  * One bound for all of norikvd, and one for each connection, so that a single
  * client cannot take everything from the others.

@@ -46,7 +46,8 @@ struct call
 	void	   *state;			/* the method's own */
 	void		(*free_state) (void *state);
 	bounds_peer *peer;
-	size_t		taken;			/* from the peer's bounds */
+	size_t		staged;			/* taken from the peer's share */
+	size_t		in_flight;		/* taken from what is in flight */
 
 	/* In the queue's list of calls that wait for their client. */
 	unsigned	waits;			/* sends and receives under way; under the queue's lock */
@@ -85,9 +86,11 @@ extern bool call_is_over(call *self);
 extern bool call_deadline_passed(const call *self);
 
 /*
- * Memory held until the call is freed; false where it is more than this peer,
- * or all of them, may have in flight.
+ * Both count memory until the call is freed. The first is false where it is more
+ * than this connection, or all of them, may have staged.
  */
+extern bool call_stage_memory(call *self, size_t size);
+/* False, after UNAVAILABLE as the answer, where too much is in flight. */
 extern bool call_take_memory(call *self, size_t size);
 
 /* One message and OK: the whole answer in one batch. */

@@ -22,7 +22,7 @@
 /* A request may be 2 MiB; the rest is for the fields around a full chunk. */
 #define MAX_MESSAGE (WIRE_MAX_MESSAGE + 64 * 1024)
 #define MAX_METADATA (16 * 1024)
-/* What one peer may have in flight, as a share of what all may. */
+/* What one connection may have staged, as a share of what all may. */
 #define PEER_SHARE 2
 
 static int
@@ -121,7 +121,8 @@ server_new(const server_options *options)
 
 	self->options = *options;
 	self->engine = options->engine;
-	self->bounds = bounds_new(options->max_memory, options->max_memory / PEER_SHARE);
+	self->staged = bounds_new(options->max_staged, options->max_staged / PEER_SHARE);
+	self->in_flight = bounds_new(options->max_in_flight, options->max_in_flight);
 	self->shutdown_event = (server_event) {handle_shutdown, self};
 	self->grpc = create_grpc_server();
 	self->credentials = grpc_insecure_server_credentials_create();
@@ -254,7 +255,8 @@ server_free(server *self)
 		grpc_completion_queue_destroy(queue->queue);
 		pthread_mutex_destroy(&queue->lock);
 	}
-	bounds_free(self->bounds);
+	bounds_free(self->staged);
+	bounds_free(self->in_flight);
 	gpr_free(self->registered);
 	gpr_free(self->queues);
 	gpr_free(self);

@@ -64,7 +64,8 @@ typedef struct server_queue
 typedef struct server_options
 {
 	engine	   *engine;
-	uint64_t	max_memory;		/* requests and answers in flight */
+	uint64_t	max_staged;		/* bytes of Commits that are not complete */
+	uint64_t	max_in_flight;	/* bytes of other requests and of answers */
 	bool		absent_not_found;
 	unsigned	threads;
 	unsigned	stall_timeout_ms;
@@ -74,7 +75,8 @@ struct server
 {
 	server_options options;
 	engine	   *engine;
-	bounds	   *bounds;
+	bounds	   *staged;
+	bounds	   *in_flight;
 	grpc_server *grpc;
 	grpc_server_credentials *credentials;
 	void	  **registered;		/* one for each of server_methods */

@@ -28,6 +28,7 @@
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
 static engine_unit *held;		/* units not yet begun */
+static unsigned n_held;
 static unsigned n_begun;
 static engine_code refused;		/* what may_start last said */
 static unsigned pages_read;
@@ -98,6 +99,7 @@ fake_commit(engine *self, engine_unit *unit)
 	pthread_mutex_lock(&lock);
 	unit->next = held;
 	held = unit;
+	n_held++;
 	pthread_cond_broadcast(&changed);
 	pthread_mutex_unlock(&lock);
 }
@@ -167,10 +169,10 @@ static const engine_methods fake_methods = {
 static engine fake = {&fake_methods};
 
 static void
-wait_for_unit(void)
+wait_for_units(unsigned n)
 {
 	pthread_mutex_lock(&lock);
-	while (held == NULL)
+	while (n_held < n)
 		pthread_cond_wait(&changed, &lock);
 	pthread_mutex_unlock(&lock);
 }
@@ -184,6 +186,7 @@ release_units(void)
 	pthread_mutex_lock(&lock);
 	unit = held;
 	held = NULL;
+	n_held = 0;
 	pthread_mutex_unlock(&lock);
 	while (unit != NULL)
 	{
@@ -215,7 +218,10 @@ static wire_client *client;
 static int
 set_up(void **state)
 {
-	server_options options = {&fake, 16 << 20, false, 2, 60000};
+	server_options options = {
+		.engine = &fake,.max_staged = 1 << 20,.max_in_flight = 4 << 20,.threads = 2,
+		.stall_timeout_ms = 60000
+	};
 	const char *addresses[] = {address};
 	char		error[512];
 
@@ -263,7 +269,7 @@ start_put(unsigned timeout_ms)
 	request.key = bytes_of("key");
 	wire_send(stream, &request.base);
 	wire_half_close(stream);
-	wait_for_unit();
+	wait_for_units(1);
 	return stream;
 }
 
@@ -311,7 +317,7 @@ test_a_cancelled_commit_is_not_begun(void **state)
 
 	(void) state;
 	send_operations(stream, &op, 1, true, NULL, true);
-	wait_for_unit();
+	wait_for_units(1);
 	wire_cancel(stream);
 	wait_until_over();
 	release_units();
@@ -446,6 +452,41 @@ test_a_scan_is_held_back_by_its_reader(void **state)
 	free(large);
 }
 
+/* Puts that wait for the engine hold their messages; too many are sent away. */
+static void
+test_messages_in_flight_are_bounded(void **state)
+{
+	Norikv__V1__PutRequest request = NORIKV__V1__PUT_REQUEST__INIT;
+	wire_stream *streams[8];
+	char	   *value = calloc(1, 1000000);
+
+	(void) state;
+	request.key = bytes_of("key");
+	request.value = (ProtobufCBinaryData) {1000000, (uint8_t *) value};
+	for (int i = 0; i < 8; i++)
+	{
+		streams[i] = wire_start(client, WIRE_METHOD_PUT, 0, NULL);
+		wire_send(streams[i], &request.base);
+		wire_half_close(streams[i]);
+	}
+	/* 4 are less than 4 MiB; the others are answered while these still wait. */
+	for (int i = 4; i < 8; i++)
+		assert_int_equal(wire_status(streams[i]), GRPC_STATUS_UNAVAILABLE);
+	wait_for_units(4);
+	release_units();
+	for (int i = 0; i < 4; i++)
+	{
+		wire_receive(streams[i], &norikv__v1__put_response__descriptor);
+		assert_int_equal(wire_status(streams[i]), GRPC_STATUS_OK);
+	}
+	for (int i = 0; i < 8; i++)
+		wire_free(streams[i]);
+	free(value);
+	/* What they held has been given back. */
+	wire_free(start_put(0));
+	release_units();
+}
+
 #define TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
 
 int
@@ -461,6 +502,7 @@ main(void)
 		TEST(test_a_scan_passes_on_that_the_snapshot_moved),
 		TEST(test_a_scan_that_fails_in_the_middle),
 		TEST(test_a_scan_is_held_back_by_its_reader),
+		TEST(test_messages_in_flight_are_bounded),
 	};
 
 	/* A test that hangs is a test that fails. */

@@ -21,6 +21,9 @@ typedef struct norikvd
 	char		ready[1024];	/* the line it said, empty: none */
 } norikvd;
 
+/* Open files that the next norikvd may have; 0: as many as we may. */
+extern unsigned norikvd_max_files;
+
 /*
  * Runs norikvd with these arguments, which end with NULL, and its log in this
  * file; waits for its ready line. False where it ended instead.
