@@ -201,8 +201,10 @@ wait_for_node(nk_rpc *rpc, uint32_t timeout_ms)
 
 	rpc->state = NK_RPC_WAITING;
 	nk_node_add_waiting(rpc->node, rpc);
-	nk_timer_set(&rpc->client->timers, &rpc->timer,
-				 due < rpc->deadline ? due : rpc->deadline);
+	/* due at once where there is no memory to note when: better early than never */
+	if (!nk_timer_set(&rpc->client->timers, &rpc->timer,
+					  due < rpc->deadline ? due : rpc->deadline))
+		nk_rpc_timer(rpc);
 }
 
 /* What a repeated write's answer means depends on the server too. */
