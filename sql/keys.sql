@@ -107,6 +107,7 @@ SELECT norikv.put('key:i', 'other', idempotency_key => :'id');
 SELECT norikv.put('key:i', 'v', idempotency_key => '');
 SELECT norikv.put('key:i', 'v', idempotency_key => repeat('x', 600));
 \set VERBOSITY default
+SELECT norikv.put('key:i', 'v', idempotency_key => '~nk1/a/0/1');
 
 -- Time to live
 SELECT norikv.put('key:t', 'v', ttl => '1 hour') IS NOT NULL AS put,

@@ -1,7 +1,8 @@
 --
 -- scan, key_count
 --
-SELECT norikv.mput('{scan:a,scan:b,scan:c,scan:d,scan:é}', '{1,2,3,4,5}');
+SELECT norikv.mput('{scan:a,scan:b,scan:c,scan:d,scan:é}', '{1,2,3,4,5}'),
+       norikv.mput('{scam:z,scan,scao}', '{before,before,after}') AS around;
 SELECT key, value, version IS NOT NULL AS version, expires_at FROM norikv.scan('scan:');
 SELECT key FROM norikv.scan('scan:', reverse => true);
 SELECT key FROM norikv.scan('scan:', max_rows => 2);
@@ -55,3 +56,4 @@ SELECT bool_and(key < previous) AS descending
 RESET work_mem;
 SELECT norikv.key_count('scan:0');
 SELECT norikv.mdelete(array_agg(key)) FROM norikv.scan('scan:', keys_only => true);
+SELECT norikv.mdelete('{scam:z,scan,scao}');

@@ -165,14 +165,15 @@ decoding_context(void *arg)
 	}
 }
 
-/* Checked and in the database's encoding; the input itself where that is UTF-8. */
+/*
+ * In the database's encoding; the input itself where that is UTF-8. Checked in any
+ * case, also for zero bytes.
+ */
 static norikv_slice
 from_utf8(norikv_slice utf8)
 {
-	char *converted;
+	char *converted = pg_any_to_server(utf8.data, utf8.size, PG_UTF8);
 
-	pg_verify_mbstr(PG_UTF8, utf8.data, utf8.size, false);
-	converted = pg_any_to_server(utf8.data, utf8.size, PG_UTF8);
 	return converted == utf8.data ? utf8 : NORIKV_SLICE(converted);
 }
 

@@ -76,6 +76,7 @@ step(const NorikvDocument *old, norikv_slice *value, void *arg)
 {
 	Update *update = arg;
 	LOCAL_FCINFO(call, 2);
+	MemoryContext old_context;
 	Datum result;
 
 	update->result_is_null = true;
@@ -99,10 +100,11 @@ step(const NorikvDocument *old, norikv_slice *value, void *arg)
 
 	*value = NorikvValueFromDatum(result, JSONBOID);
 	update->result_is_null = false;
-	MemoryContextSwitchTo(update->result_context);
+	old_context = MemoryContextSwitchTo(update->result_context);
 	if (update->result != (Datum) 0)
 		pfree(DatumGetPointer(update->result));
 	update->result = PointerGetDatum(PG_DETOAST_DATUM_COPY(result));
+	MemoryContextSwitchTo(old_context);
 	return NORIKV_CAS_PUT;
 }
 
