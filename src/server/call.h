@@ -26,7 +26,7 @@ struct call
 	grpc_call  *grpc;
 	gpr_timespec deadline;
 	grpc_metadata_array metadata;
-	grpc_byte_buffer *request;	/* the first message, where the method takes one */
+	grpc_byte_buffer *request;	/* the first message, unless client_streams */
 
 	atomic_int	count;
 	atomic_bool closed;			/* the caller is gone, or the deadline */
@@ -106,7 +106,8 @@ extern void call_finish(call *self);
 /* One message of a stream; on_sent runs on the call's thread when it has gone. */
 extern void call_send(call *self, grpc_byte_buffer *buffer, call_handler on_sent);
 /* Reads one more message into *message, NULL at the end of the caller's stream. */
-extern void call_receive(call *self, grpc_byte_buffer **message, call_handler on_received);
+extern void call_receive(call *self, grpc_byte_buffer **message,
+						 call_handler on_received);
 /*
  * Runs the handler on the call's thread after what is already waiting there. Not
  * for methods with drain().

@@ -99,7 +99,8 @@ name_beside(const char *path, char *name, size_t size)
 	const char *slash = strrchr(path, '/');
 	int			directory = slash != NULL ? (int) (slash - path) + 1 : 0;
 
-	return snprintf(name, size, "%.*s.%d~", directory, path, (int) getpid()) <= MAX_UNIX_PATH;
+	return snprintf(name, size, "%.*s.%d~", directory, path, (int) getpid()) <=
+		MAX_UNIX_PATH;
 }
 
 static void
@@ -113,7 +114,8 @@ add_socket(listeners *self, int fd)
 static int
 bind_socket(const struct sockaddr *name, socklen_t size)
 {
-	int			fd = socket(name->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	int			type = SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK;
+	int			fd = socket(name->sa_family, type, 0);
 	int			on = 1;
 	int			failure;
 

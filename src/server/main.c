@@ -151,7 +151,8 @@ run_server(const options *opts, engine *opened)
 		.stall_timeout_ms = opts->stall_timeout * 1000,
 	};
 	char		error[1024];
-	listeners  *listening = listen_all(opts->listen, opts->n_listen, error, sizeof(error));
+	listeners  *listening = listen_all(opts->listen, opts->n_listen, error,
+									   sizeof(error));
 	server	   *serving;
 
 	if (listening == NULL)

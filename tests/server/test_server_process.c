@@ -147,7 +147,9 @@ test_a_port_that_is_taken(void **state)
 	const char *const first[] = {
 		"--engine", "memory", "--listen", "127.0.0.1:0", NULL
 	};
-	const char *second[] = {"--engine", "memory", "--listen", NULL, "--listen", address, NULL};
+	const char *second[] = {
+		"--engine", "memory", "--listen", NULL, "--listen", address, NULL
+	};
 	norikvd		server;
 
 	(void) state;
@@ -312,7 +314,9 @@ static void
 test_a_data_directory_has_one_norikvd(void **state)
 {
 	const char *const first[] = {"--data-dir", data_dir, "--listen", address, NULL};
-	const char *const second[] = {"--data-dir", data_dir, "--listen", "127.0.0.1:0", NULL};
+	const char *const second[] = {
+		"--data-dir", data_dir, "--listen", "127.0.0.1:0", NULL
+	};
 	char		backup[320];
 	const char *const copy[] = {"--data-dir", data_dir, "--backup", backup, NULL};
 	norikvd		server;

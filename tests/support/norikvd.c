@@ -68,7 +68,8 @@ norikvd_start(norikvd *self, const char *errors, const char *const *arguments)
 {
 	char		path[PATH_MAX];
 	int			ends[2];
-	int			errors_fd = open(errors, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+	int			flags = O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC;
+	int			errors_fd = open(errors, flags, 0600);
 	bool		ready;
 
 	snprintf(path, sizeof(path), "%s/norikvd", build_dir());

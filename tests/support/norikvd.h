@@ -28,7 +28,8 @@ extern unsigned norikvd_max_files;
  * Runs norikvd with these arguments, which end with NULL, and its log in this
  * file; waits for its ready line. False where it ended instead.
  */
-extern bool norikvd_start(norikvd *self, const char *errors, const char *const *arguments);
+extern bool norikvd_start(norikvd *self, const char *errors,
+						  const char *const *arguments);
 
 /* Its exit status; 128 and the signal's number where one ended it. */
 extern int	norikvd_wait(norikvd *self);
