@@ -114,6 +114,9 @@ space_options(uint64_t write_buffer, rocksdb_cache_t *cache)
 	 * space at most. */
 	rocksdb_options_set_level_compaction_dynamic_level_bytes(options, 1);
 	rocksdb_options_set_compression(options, rocksdb_lz4_compression);
+	/* Most keys that are asked for are not in the write buffer. */
+	rocksdb_options_set_memtable_whole_key_filtering(options, 1);
+	rocksdb_options_set_memtable_prefix_bloom_size_ratio(options, 0.02);
 	set_blocks(options, cache);
 	return options;
 }
