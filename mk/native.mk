@@ -115,7 +115,7 @@ $(SHIMS): $(OUT)/%.so: %.c
 	$(CC) -D_GNU_SOURCE -std=gnu11 -O2 -g $(WARNINGS) -fPIC -shared -o $@ $< -ldl -lpthread
 
 $(TOOLS) $(BENCHES): $(OUT)/%: $(OUT)/%.o $(SUPPORT_O) $(OUT)/libnorikv.a
-	$(CC) $(OPT) -o $@ $^ $(LIBS) $(LIBS_$(@F))
+	$(CC) $(OPT) -o $@ $(filter-out %.a,$^) $(filter %.a,$^) $(LIBS) $(LIBS_$(@F))
 $(FUZZERS): $(OUT)/%: $(OUT)/%.o $(filter-out %/main.o,$(SERVER_O)) $(OUT)/libnorikv.a
 	$(CC) $(OPT) -fsanitize=fuzzer -o $@ $^ $(SERVER_LIBS)
 
