@@ -58,12 +58,9 @@ run_logged()
 
 as_postgres_logged()
 {
-	local name=$1 limit=$2 become=()
-	shift 2
-	if [ "$(id -u)" -eq 0 ]; then
-		become=(setpriv "--reuid=$pg_user" "--regid=$(id -g "$pg_user")" --init-groups --)
-	fi
-	run_logged "$name" "$limit" "${become[@]}" env -C "$work" HOME="$work" "$@"
+	local become
+	set_become
+	run_logged "$1" "$2" "${become[@]}" "${@:3}"
 }
 
 # report NAME PASSED FAILED SKIPPED SECONDS [WHY]
