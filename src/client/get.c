@@ -119,6 +119,7 @@ norikv_get(norikv_client *client, norikv_slice key, const norikv_call_options *o
 		return &get->call;
 	memcpy(get->key, key.data, key.size);
 	rpc->key = get->entry.key = (norikv_slice) {get->key, key.size};
-	nk_rpc_start(rpc, nk_get_request(rpc->key, get->call.consistency), get->call.deadline);
+	nk_rpc_start(rpc, nk_get_request(rpc->key, get->call.consistency),
+				 get->call.deadline);
 	return &get->call;
 }

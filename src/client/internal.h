@@ -245,7 +245,7 @@ struct nk_rpc
 	bool		pinned;			/* to this node */
 	bool		once;			/* no second attempt */
 	bool		anyway;			/* also where the node is not ready */
-	bool		patient;		/* a stream that may say nothing for as long as it likes */
+	bool		patient;		/* a stream that may say nothing for ever */
 	bool		unlimited;		/* a stream: no deadline of gRPC's, only the timer */
 	uint32_t	slot;			/* NK_NO_SLOT: the caller's key, or a read */
 	uint32_t	item;			/* for its owner */

@@ -67,7 +67,8 @@ create_channel(nk_node *node)
 	add_integer(&args, GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
 	add_integer(&args, GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1000);
 	/* also how long one connection may take */
-	add_integer(&args, GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, connect_ms < 100 ? 100 : connect_ms);
+	add_integer(&args, GRPC_ARG_MIN_RECONNECT_BACKOFF_MS,
+				connect_ms < 100 ? 100 : connect_ms);
 	add_integer(&args, GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, NK_MAX_RECEIVE);
 	add_integer(&args, GRPC_ARG_MAX_SEND_MESSAGE_LENGTH, -1);
 	/* NoriKV's own server answers compressed messages with UNIMPLEMENTED */

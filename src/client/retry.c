@@ -87,7 +87,8 @@ try_again(nk_rpc *rpc)
 	rpc->tries++;
 	if (rpc->tries >= nodes)
 		pause = nk_backoff(rpc->tries / nodes - 1, nk_random(client));
-	if (rpc->once || rpc->tries > client->options.max_retries || now + pause >= rpc->deadline)
+	if (rpc->once || rpc->tries > client->options.max_retries ||
+		now + pause >= rpc->deadline)
 	{
 		nk_rpc_end(rpc);
 		return;

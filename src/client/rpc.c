@@ -11,7 +11,8 @@
 #include <stdlib.h>
 
 void
-nk_rpc_init(nk_rpc *rpc, norikv_client *client, norikv_call *call, const nk_rpc_type *type)
+nk_rpc_init(nk_rpc *rpc, norikv_client *client, norikv_call *call,
+			const nk_rpc_type *type)
 {
 	memset(rpc, 0, offsetof(nk_rpc, error));
 	rpc->client = client;

@@ -160,7 +160,8 @@ test_bytes(void **state)
 	static char key[NORIKV_MAX_KEY];
 	static char value[NORIKV_MAX_VALUE];
 	fake_scene *scene = *state;
-	const norikv_slice keys[] = {{key, sizeof(key)}, {"\0", 1}, {"\xff\xfe", 2}, {"e", 1}};
+	const norikv_slice keys[] = {
+		{key, sizeof(key)}, {"\0", 1}, {"\xff\xfe", 2}, {"e", 1}};
 	const norikv_slice values[] = {{value, sizeof(value)}, {"a\0b", 3}, {"\xc3\x28", 2},
 	{NULL, 0}};
 
@@ -171,7 +172,8 @@ test_bytes(void **state)
 	fake_open(scene, 0, 1);
 	for (int i = 0; i < 4; i++)
 	{
-		norikv_operation put = {.kind = NORIKV_OP_PUT, .key = keys[i], .value = values[i]};
+		norikv_operation put = {
+			.kind = NORIKV_OP_PUT, .key = keys[i], .value = values[i]};
 		const norikv_entry *entry;
 		norikv_call *call;
 

@@ -57,7 +57,8 @@ fake_start(fake_scene *scene, int server, ...)
 	va_end(args);
 	assert_true(n < MAX_ARGUMENTS);
 	unlink(scene->nodes[server] + strlen("unix:"));
-	assert_true(program_start(&scene->servers[server], "tests/tools/fake_norikv", arguments));
+	assert_true(
+		program_start(&scene->servers[server], "tests/tools/fake_norikv", arguments));
 }
 
 void

@@ -31,7 +31,8 @@ extern void fake_open(fake_scene *scene, int first, int count);
 
 /* What the server itself says of what it saw: "puts", "gets", "applied", ... */
 extern int	fake_count(fake_scene *scene, int server, const char *what);
-extern void fake_ask(fake_scene *scene, int server, const char *what, char *out, size_t size);
+extern void fake_ask(fake_scene *scene, int server, const char *what, char *out,
+					 size_t size);
 
 /* Waits until the call is done; fails the test where that takes over 20 seconds. */
 extern norikv_call *fake_wait(fake_scene *scene, norikv_call *call);
