@@ -245,7 +245,8 @@ extern void norikv_call_free(norikv_call *call);
 
 typedef struct norikv_call_stats
 {
-	uint32_t	attempts;
+	uint32_t	attempts;		/* requests sent; a batch may take several */
+	uint32_t	retries;		/* how many of them repeated an earlier one */
 	uint64_t	bytes_sent;		/* messages, without HTTP/2's framing */
 	uint64_t	bytes_received;
 	uint64_t	round_trips;

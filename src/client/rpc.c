@@ -186,6 +186,8 @@ start_attempt(nk_rpc *rpc)
 	if (rpc->call != NULL)
 	{
 		rpc->call->stats.attempts++;
+		if (rpc->attempts > 1)
+			rpc->call->stats.retries++;
 		rpc->call->stats.round_trips++;
 	}
 	if (rpc->type->shape == NK_UNARY)

@@ -224,13 +224,20 @@ raise_other(const norikv_error *error, const NorikvSubject *subject)
 	}
 }
 
+bool
+NorikvIsUnmetCondition(const norikv_error *error)
+{
+	return !error->outcome_unknown &&
+		   (error->version_mismatch || error->code == NORIKV_FAILED_PRECONDITION ||
+			error->code == NORIKV_ALREADY_EXISTS);
+}
+
 void
 NorikvRaise(const norikv_error *error, const NorikvSubject *subject)
 {
 	if (error->outcome_unknown)
 		raise_unknown_outcome(error, subject);
-	if (error->version_mismatch || error->code == NORIKV_FAILED_PRECONDITION ||
-		error->code == NORIKV_ALREADY_EXISTS)
+	if (NorikvIsUnmetCondition(error))
 		raise_unmet_condition(error, subject);
 	if (error->code == NORIKV_UNAVAILABLE || error->code == NORIKV_CANCELLED ||
 		(error->code == NORIKV_DEADLINE_EXCEEDED && error->never_sent))

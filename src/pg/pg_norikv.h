@@ -15,7 +15,6 @@
 #include "lib/ilist.h"
 #include "nodes/pg_list.h"
 #include "portability/instr_time.h"
-#include "utils/jsonb.h"
 #include "utils/resowner.h"
 #include "utils/timestamp.h"
 
@@ -198,6 +197,8 @@ extern void NorikvRestoreSignals(const sigset_t *saved);
 
 /* ---- error.c: the one place that maps errors ---- */
 
+/* Whether a write was refused because its condition did not hold. */
+extern bool NorikvIsUnmetCondition(const norikv_error *error);
 extern void NorikvRaise(const norikv_error *error, const NorikvSubject *subject)
 	pg_attribute_noreturn();
 /* Of one operation of a batch; the subject has its key. */
