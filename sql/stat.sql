@@ -1,7 +1,7 @@
 --
 -- Statistics of calls
 --
-CREATE SERVER counted FOREIGN DATA WRAPPER norikv;
+CREATE SERVER counted FOREIGN DATA WRAPPER norikv OPTIONS (timeout '1min', attempt_timeout '1min');
 CREATE SERVER unreachable FOREIGN DATA WRAPPER norikv OPTIONS (nodes 'unix:/nonexistent/socket', timeout '50ms');
 SELECT norikv.stat_reset();
 SET norikv.server = 'counted';
