@@ -141,13 +141,28 @@ nk_node_ready(nk_node *node)
 }
 
 static void
+push(nk_rpc **list, nk_rpc *rpc)
+{
+	rpc->wait_next = *list;
+	rpc->wait_link = list;
+	if (*list != NULL)
+		(*list)->wait_link = &rpc->wait_next;
+	*list = rpc;
+}
+
+static void
 wake_waiting(nk_node *node, const char *failure)
 {
-	nk_rpc	   *list = node->waiting;
+	nk_rpc	   *list = NULL;
 
-	node->waiting = NULL;
-	if (list != NULL)
-		list->wait_link = &list;
+	/* who came last is first there: turned around, they go in the order they came */
+	while (node->waiting != NULL)
+	{
+		nk_rpc	   *rpc = node->waiting;
+
+		nk_node_remove_waiting(node, rpc);
+		push(&list, rpc);
+	}
 	while (list != NULL)
 	{
 		nk_rpc	   *rpc = list;
@@ -193,11 +208,7 @@ nk_node_watch_event(nk_node *node, bool success)
 void
 nk_node_add_waiting(nk_node *node, nk_rpc *rpc)
 {
-	rpc->wait_next = node->waiting;
-	rpc->wait_link = &node->waiting;
-	if (node->waiting != NULL)
-		node->waiting->wait_link = &rpc->wait_next;
-	node->waiting = rpc;
+	push(&node->waiting, rpc);
 }
 
 void
