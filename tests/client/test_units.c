@@ -211,8 +211,16 @@ test_verdicts(void **state)
 	/* not executed, try elsewhere */
 	assert_int_equal(judge(GRPC_STATUS_UNAVAILABLE, "NOT_LEADER", false),
 					 NK_VERDICT_REFUSED);
-	assert_int_equal(judge(GRPC_STATUS_UNAVAILABLE, "shutting down", true),
+	assert_int_equal(judge(GRPC_STATUS_UNAVAILABLE, "this server is shutting down", false),
 					 NK_VERDICT_REFUSED);
+	assert_int_equal(judge(GRPC_STATUS_UNAVAILABLE,
+						   "the store is being closed; nothing was done", false),
+					 NK_VERDICT_REFUSED);
+	/* a server that does not know either */
+	assert_int_equal(judge(GRPC_STATUS_UNAVAILABLE, "outcome unknown: the write failed",
+						   true), NK_VERDICT_LOST);
+	assert_int_equal(judge(GRPC_STATUS_RESOURCE_EXHAUSTED, "outcome unknown: disk full",
+						   true), NK_VERDICT_LOST);
 	assert_int_equal(judge(GRPC_STATUS_UNAVAILABLE,
 						   "failed to connect to all addresses; last error: x", false),
 					 NK_VERDICT_REFUSED);
