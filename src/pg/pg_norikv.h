@@ -50,8 +50,10 @@ typedef struct NorikvSettings
 	bool read_only;
 } NorikvSettings;
 
+/* Strings are allocated in the current memory context. */
 extern void NorikvLoadSettings(NorikvSettings *settings, List *server_options,
 							   List *user_options);
+/* The name as libnorikv takes it; NULL where it is none of the three. */
 extern const char *NorikvCheckConsistency(const char *consistency);
 
 /* ---- version.c: the type norikv.version ---- */
@@ -86,6 +88,7 @@ typedef enum NorikvOperation
 typedef struct NorikvStatServer NorikvStatServer;
 
 extern void NorikvStatInit(void);
+/* The server's records; NULL: no shared memory, or too many servers. */
 extern NorikvStatServer *NorikvStatAttach(Oid database, const char *server);
 extern void NorikvStatCount(NorikvStatServer *server, NorikvOperation operation,
 							bool failed, bool unknown, const norikv_call_stats *stats,
@@ -122,6 +125,7 @@ typedef struct NorikvConnection
 } NorikvConnection;
 
 extern void NorikvConnectionInit(void);
+/* The next function call looks up again which connection is meant. */
 extern void NorikvForgetTarget(void);
 /* Of the server that norikv.server names, for the current user; USAGE checked. */
 extern NorikvConnection *NorikvGetConnection(void);
@@ -130,8 +134,9 @@ extern NorikvConnection *NorikvGetWriteConnection(const char *sql_name);
 /* Of the server named; NULL: as NorikvGetConnection. */
 extern NorikvConnection *NorikvGetNamedConnection(const char *name);
 extern const NorikvCapabilities *NorikvGetCapabilities(NorikvConnection *connection);
-/* Of server_oid, or all for InvalidOid with all set; whether there was any. */
+/* All, or those of one server (InvalidOid: the embedded); whether there was one. */
 extern bool NorikvCloseConnections(bool all, Oid serverid);
+/* The list of NorikvConnection. */
 extern dlist_head *NorikvConnections(void);
 
 /* ---- call.c: calls and the one wait ---- */
@@ -182,6 +187,7 @@ extern void NorikvFinish(NorikvCall *call);
 extern const norikv_entry *NorikvFinishMultiGet(NorikvCall *call, size_t n_keys);
 /* The next page of a scan; false at its end. Raises its error. */
 extern bool NorikvNextPage(NorikvCall *call);
+/* Cancels it where it is under way; counts it. Never throws. */
 extern void NorikvFree(NorikvCall *call);
 extern void NorikvFreeCalls(NorikvConnection *connection);
 /* Sleeps; a cancel ends it by an error. */
@@ -240,6 +246,7 @@ extern const char *NorikvConsistencyArgument(FunctionCallInfo fcinfo, int argume
 
 /* ---- buffer.c: writes that wait for COMMIT ---- */
 
+/* Of this transaction. */
 extern void NorikvBufferSize(int64 *operations, int64 *bytes);
 
 /* ---- cas.c: the one compare-and-swap loop ---- */
@@ -275,6 +282,7 @@ typedef struct NorikvCasOptions
 	int max_retries;
 } NorikvCasOptions;
 
+/* 40001 with both versions after the last retry. */
 extern void NorikvCompareAndSwap(NorikvConnection *connection, norikv_slice key,
 								 NorikvCasStep step, void *arg,
 								 const NorikvCasOptions *options);
