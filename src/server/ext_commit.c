@@ -207,8 +207,9 @@ stage_memory(call *owner, size_t size)
 	}
 	else
 	{
-		snprintf(error, sizeof(error), "Commits that are not complete take all the memory "
-				 "there is for them, %llu bytes, %llu for one connection: try again",
+		snprintf(error, sizeof(error), "Commits that are not complete take all the "
+				 "memory there is for them, %llu bytes, %llu for one connection: "
+				 "try again",
 				 (unsigned long long) bounds_limit(staged), most);
 		refuse(owner, GRPC_STATUS_UNAVAILABLE, error);
 	}
