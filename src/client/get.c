@@ -51,8 +51,7 @@ nk_get_response(nk_rpc *rpc, wire_arena *arena, grpc_byte_buffer *message,
 	/* OK without a version is how most servers say that there is no such key */
 	if (response->version == NULL)
 		return true;
-	entry->value.data = response->value.data;
-	entry->value.size = response->value.len;
+	entry->value = nk_bytes(response->value);
 	entry->version.term = response->version->term;
 	entry->version.index = response->version->index;
 	if (rpc->node->abilities.known != NK_YES && nk_is_tombstone(entry->value))

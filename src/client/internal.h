@@ -397,6 +397,13 @@ extern void nk_note_sent(nk_rpc *rpc, const grpc_byte_buffer *message);
 #define NK_TOMBSTONE "\xff\0norikv:tombstone\0\xff"
 #define NK_IDEMPOTENCY_KEY_SIZE (WIRE_MAX_IDEMPOTENCY_KEY + 1)
 
+/* What was unpacked; never NULL, so that callers may hand it to memcpy(). */
+static inline norikv_slice
+nk_bytes(ProtobufCBinaryData bytes)
+{
+	return (norikv_slice) {bytes.data != NULL ? bytes.data : (const void *) "", bytes.len};
+}
+
 extern bool nk_is_tombstone(norikv_slice value);
 extern grpc_byte_buffer *nk_get_request(norikv_slice key, const char *consistency);
 /* Into entry, whose key stays; false: no GetResponse. */

@@ -212,7 +212,7 @@ typedef struct norikv_call_options
 typedef struct norikv_entry
 {
 	norikv_slice key;
-	norikv_slice value;
+	norikv_slice value;			/* data is never NULL where there is one */
 	norikv_version version;		/* index 0: absent */
 	/* Store time, Unix epoch; 0: never, or the server did not say. */
 	uint64_t	expires_at_ms;

@@ -98,8 +98,8 @@ fill(scan_call *scan, scan_page *page, const Norikv__Ext__V1__ScanChunk *chunk)
 		if (entry->key.len < 1 || entry->key.len > WIRE_MAX_KEY)
 			return false;
 		page->entries[i] = (norikv_entry) {
-			.key = {entry->key.data, entry->key.len},
-			.value = {entry->value.data, entry->value.len},
+			.key = nk_bytes(entry->key),
+			.value = nk_bytes(entry->value),
 			.version = {entry->version_term, entry->version_index},
 			.expires_at_ms = entry->expires_at_ms,
 		};

@@ -211,8 +211,8 @@ test_verdicts(void **state)
 	/* not executed, try elsewhere */
 	assert_int_equal(judge(GRPC_STATUS_UNAVAILABLE, "NOT_LEADER", false),
 					 NK_VERDICT_REFUSED);
-	assert_int_equal(judge(GRPC_STATUS_UNAVAILABLE, "this server is shutting down", false),
-					 NK_VERDICT_REFUSED);
+	assert_int_equal(judge(GRPC_STATUS_UNAVAILABLE, "this server is shutting down",
+						   false), NK_VERDICT_REFUSED);
 	assert_int_equal(judge(GRPC_STATUS_UNAVAILABLE,
 						   "the store is being closed; nothing was done", false),
 					 NK_VERDICT_REFUSED);
