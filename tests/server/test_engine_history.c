@@ -112,7 +112,8 @@ model_write(model *self, const engine_op *op, unsigned key)
 {
 	modelled   *at = &self->keys[key];
 	bool		was_live = live(self, key);
-	long long	sum = (was_live ? strtoll(at->value, NULL, 10) : 0) + (long long) op->delta;
+	long long	sum = (was_live ? strtoll(at->value, NULL, 10)
+					   : 0) + (long long) op->delta;
 
 	if (op->ttl == ENGINE_TTL_SET)
 		at->expires_at_ms = self->now_ms + op->ttl_ms;
@@ -121,7 +122,8 @@ model_write(model *self, const engine_op *op, unsigned key)
 	if (op->kind == ENGINE_ADD)
 		snprintf(at->value, sizeof(at->value), "%lld", sum);
 	else
-		snprintf(at->value, sizeof(at->value), "%.*s", (int) op->value.size, op->value.data);
+		snprintf(at->value, sizeof(at->value), "%.*s", (int) op->value.size,
+				 op->value.data);
 	at->present = true;
 	at->version = (engine_version) {1, self->index};
 }
@@ -197,7 +199,8 @@ generate_condition(const model *self, uint64_t *random, engine_op *op, unsigned 
 }
 
 static void
-generate_op(const model *self, uint64_t *random, generated *unit, unsigned i, unsigned key)
+generate_op(const model *self, uint64_t *random, generated *unit, unsigned i,
+			unsigned key)
 {
 	engine_op  *op = &unit->ops[i];
 
@@ -482,9 +485,11 @@ static void
 transfer(engine *on, uint64_t *random)
 {
 	unsigned	from = (unsigned) random_below(random, ACCOUNTS);
-	unsigned	to = (from + 1 + (unsigned) random_below(random, ACCOUNTS - 1)) % ACCOUNTS;
+	unsigned	to = (from + 1 + (unsigned) random_below(random,
+														 ACCOUNTS - 1)) % ACCOUNTS;
 	char		names[2][8];
-	engine_op	ops[2] = {{.kind = ENGINE_ADD, .delta = -1}, {.kind = ENGINE_ADD, .delta = 1}};
+	engine_op	ops[2] = {{.kind = ENGINE_ADD, .delta = -1}, {.kind = ENGINE_ADD,
+		.delta = 1}};
 	engine_unit unit = {.atomic = true, .ops = ops, .n_ops = 2};
 	answer		done;
 
@@ -563,7 +568,8 @@ test_scans_see_whole_units(void **state)
 	}
 	for (int i = 0; i < 4; i++)
 		assert_int_equal(pthread_create(&threads[i], NULL,
-										i < 2 ? keep_transferring : keep_scanning, &shared), 0);
+										i < 2 ? keep_transferring : keep_scanning,
+											&shared), 0);
 	pthread_join(threads[0], NULL);
 	pthread_join(threads[1], NULL);
 	atomic_store(&shared.stop, true);
@@ -592,5 +598,6 @@ run_on(const char *name, CMFixtureFunction fixture_setup)
 int
 main(void)
 {
-	return run_on("memory", fixture_setup_memory) + run_on("rocksdb", fixture_setup_rocksdb);
+	return run_on("memory", fixture_setup_memory) + run_on("rocksdb",
+														   fixture_setup_rocksdb);
 }

@@ -230,7 +230,8 @@ take_note(void *arg, const void *data, size_t size)
 }
 
 static bool
-key_is_as_expected(engine *on, const expected_key *expected, unsigned thread, unsigned key)
+key_is_as_expected(engine *on, const expected_key *expected, unsigned thread,
+				   unsigned key)
 {
 	char		name[24];
 	got			found;

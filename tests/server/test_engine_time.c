@@ -131,7 +131,8 @@ test_expired_is_absent_to_all(void **state)
 {
 	fixture    *fix = *state;
 	engine	   *on = fix->engine;
-	engine_op	put = {.kind = ENGINE_PUT, .key = TEXT("k"), .condition = ENGINE_IF_VERSION};
+	engine_op	put = {.kind = ENGINE_PUT, .key = TEXT("k"),
+		.condition = ENGINE_IF_VERSION};
 	engine_op	add = {.kind = ENGINE_ADD, .key = TEXT("k"), .delta = 1,
 	.ttl = ENGINE_TTL_KEEP};
 	engine_status status;

@@ -115,7 +115,7 @@ reopen(committer *self)
 	}
 	if (!was_broken)
 		self->options.log(ENGINE_LOG_ERROR,
-						  "the store cannot be opened again, and is tried every second: %s",
+						  "the store cannot be opened again, next try in a second: %s",
 						  status.text);
 }
 
@@ -287,7 +287,8 @@ decide_and_write(committer *self)
 		self->options.table->methods->discard(self->options.table);
 		batch_refuse(of, &status);
 		if (!sweep_count_records(&self->sweep, &status))
-			self->options.log(ENGINE_LOG_ERROR, "the store cannot be read: %s", status.text);
+			self->options.log(ENGINE_LOG_ERROR, "the store cannot be read: %s",
+							  status.text);
 	}
 	else if (of->changed)
 		write_batch(self);

@@ -230,7 +230,8 @@ typedef struct engine_methods
 						engine_consistency consistency, engine_read_done done, void *arg);
 	void		(*commit) (engine *self, engine_unit *unit);
 	/* The scan's slices are copied. NULL with *status set where it is refused. */
-	engine_cursor *(*scan_open) (engine *self, const engine_scan *scan, engine_status *status);
+	engine_cursor *(*scan_open) (engine *self, const engine_scan *scan,
+								 engine_status *status);
 	/* One page of about max_bytes; one at a time per cursor. */
 	void		(*scan_page) (engine_cursor *cursor, size_t max_bytes,
 							  engine_page_done done, void *arg);

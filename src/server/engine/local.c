@@ -118,7 +118,8 @@ static bool
 start_counting(local_engine *self, const engine_options *options, engine_version *last,
 			   engine_status *status)
 {
-	bool		raise = self->directory != NULL && directory_needs_new_term(self->directory);
+	bool		raise = self->directory != NULL &&
+		directory_needs_new_term(self->directory);
 	uint64_t	packed;
 	uint64_t	bound;
 
@@ -131,7 +132,7 @@ start_counting(local_engine *self, const engine_options *options, engine_version
 	if (last->term > ENTRY_MAX_TERM)
 	{
 		status_set(status, ENGINE_RESOURCE_EXHAUSTED,
-				   "the store's term cannot rise above %d: copy the keys into a new store",
+				   "the store's term cannot rise above %d: copy its keys to a new one",
 				   ENTRY_MAX_TERM);
 		return false;
 	}
@@ -235,7 +236,8 @@ engine_backup(engine *base, const char *directory, engine_status *status)
 
 	if (self->directory == NULL)
 	{
-		status_set(status, ENGINE_UNIMPLEMENTED, "the %s engine has nothing on disk to back up",
+		status_set(status, ENGINE_UNIMPLEMENTED,
+				   "the %s engine has nothing on disk to back up",
 				   self->name);
 		return false;
 	}

@@ -91,17 +91,18 @@ static void
 set_blocks(rocksdb_options_t *options, rocksdb_cache_t *cache)
 {
 	rocksdb_block_based_table_options_t *blocks = rocksdb_block_based_options_create();
+	rocksdb_filterpolicy_t *bloom = rocksdb_filterpolicy_create_bloom_full(BLOOM_BITS);
 
 	rocksdb_block_based_options_set_block_cache(blocks, cache);
 	rocksdb_block_based_options_set_block_size(blocks, BLOCK_BYTES);
-	rocksdb_block_based_options_set_filter_policy(blocks,
-												  rocksdb_filterpolicy_create_bloom_full(BLOOM_BITS));
+	rocksdb_block_based_options_set_filter_policy(blocks, bloom);
 	rocksdb_block_based_options_set_format_version(blocks, 5);
 	/* Blocks are searched by hash, where a single key is asked for. */
 	rocksdb_block_based_options_set_data_block_index_type(blocks, HASHED_BLOCKS);
 	rocksdb_block_based_options_set_data_block_hash_ratio(blocks, 0.75);
 	rocksdb_block_based_options_set_cache_index_and_filter_blocks(blocks, 1);
-	rocksdb_block_based_options_set_cache_index_and_filter_blocks_with_high_priority(blocks, 1);
+	rocksdb_block_based_options_set_cache_index_and_filter_blocks_with_high_priority(
+		blocks, 1);
 	rocksdb_block_based_options_set_pin_l0_filter_and_index_blocks_in_cache(blocks, 1);
 	rocksdb_options_set_block_based_table_factory(options, blocks);
 	rocksdb_block_based_options_destroy(blocks);
@@ -136,7 +137,8 @@ rocksdb_tuning_init(rocksdb_tuning *self, const table_rocksdb_options *options)
 	self->expired = options->expired;
 	self->arg = options->arg;
 	self->cache = rocksdb_cache_create_lru(memory / 4 * 3);
-	self->filter = rocksdb_compactionfilter_create(self, keep_state, drop_expired, filter_name);
+	self->filter = rocksdb_compactionfilter_create(self, keep_state, drop_expired,
+												   filter_name);
 	for (int space = 0; space < TABLE_SPACES; space++)
 		self->spaces[space] = space_options(within(buffers / 2, 2 * MIB, 16 * MIB),
 											self->cache);

@@ -291,7 +291,8 @@ step(table_iterator *iterator)
 	node	   *at = iterator->at;
 
 	if (!range->reverse)
-		at = iterator->started ? at->next[0] : skip_list_before(keys, range->start)->next[0];
+		at = iterator->started ? at->next[0] : skip_list_before(keys,
+																range->start)->next[0];
 	else if (iterator->started)
 		at = skip_list_before(keys, at->key);
 	else if (range->end.size > 0)
