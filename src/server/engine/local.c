@@ -56,14 +56,15 @@ static void
 local_close(engine *base)
 {
 	local_engine *self = (local_engine *) base;
+	bool		at_rest = false;
 
 	if (self->committer != NULL)
-		committer_stop(self->committer);
+		at_rest = committer_stop(self->committer);
 	if (self->table != NULL)
 		self->table->methods->close(self->table);
 	if (self->directory != NULL)
 	{
-		if (self->committer != NULL)
+		if (at_rest)
 			directory_mark_clean(self->directory);
 		directory_close(self->directory);
 	}
