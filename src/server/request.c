@@ -134,6 +134,7 @@ request_put(const Norikv__V1__PutRequest *request, engine_op *op, char *error)
 {
 	memset(op, 0, sizeof(*op));
 	op->kind = ENGINE_PUT;
+	op->blind = true;
 	op->key = slice_of(request->key);
 	op->value = slice_of(request->value);
 	op->ttl = request->ttl_ms != 0 ? ENGINE_TTL_SET : ENGINE_TTL_NONE;
@@ -217,6 +218,7 @@ translate_kind(int kind, engine_op *op, const char *where, char *error)
 	{
 		case NORIKV__EXT__V1__OPERATION__KIND__PUT:
 			op->kind = ENGINE_PUT;
+			op->blind = true;
 			return true;
 		case NORIKV__EXT__V1__OPERATION__KIND__DELETE:
 			op->kind = ENGINE_DELETE;

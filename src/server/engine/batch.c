@@ -8,9 +8,9 @@
 #include "idempotency.h"
 
 void
-batch_init(batch *self, table *to, idempotency_count *count)
+batch_init(batch *self, table *to, idempotency_count *count, slot_cache *slots)
 {
-	*self = (batch) {.table = to, .count = count};
+	*self = (batch) {.table = to, .count = count, .slots = slots};
 	arena_init(&self->memory);
 	overlay_init(&self->overlay, &self->memory);
 	self->plans = engine_calloc(BATCH_MAX_UNITS * sizeof(plan));
@@ -34,6 +34,44 @@ batch_reset(batch *self)
 	self->applied = false;
 }
 
+/* Nothing depends on what was there: not even the expiry index, which may keep an
+ * instant that no longer counts. */
+static bool
+is_blind(const engine_op *op)
+{
+	return op->blind && op->kind == ENGINE_PUT && op->condition == ENGINE_IF_ANY &&
+		op->ttl == ENGINE_TTL_NONE;
+}
+
+static pending *
+key_of(batch *self, const engine_op *op)
+{
+	pending    *key;
+
+	if (op->kind == ENGINE_DELETE_RANGE)
+		return NULL;
+	key = overlay_find(&self->overlay, TABLE_DATA, op->key);
+	if (!is_blind(op))
+		overlay_want(&self->overlay, key);
+	return key;
+}
+
+static pending *
+record_of(batch *self, const idempotency_key *key)
+{
+	pending    *record = overlay_find(&self->overlay, TABLE_IDEMPOTENCY, key->stored);
+	engine_slice kept;
+
+	if (!record->known && key->slot && slot_cache_find(self->slots, key->stored, &kept))
+	{
+		record->known = true;
+		record->stored = true;
+		record->record = arena_copy(&self->memory, kept);
+	}
+	overlay_want(&self->overlay, record);
+	return record;
+}
+
 void
 batch_add(batch *self, engine_unit *unit)
 {
@@ -50,16 +88,10 @@ batch_add(batch *self, engine_unit *unit)
 	added->results = arena_alloc(&self->memory, unit->n_ops * sizeof(engine_result));
 	added->steps = arena_alloc(&self->memory, unit->n_ops * sizeof(step));
 	for (size_t i = 0; i < unit->n_ops; i++)
-	{
-		added->steps[i] = (step) {0};
-		if (unit->ops[i].kind != ENGINE_DELETE_RANGE)
-			added->steps[i].key = overlay_want(&self->overlay, TABLE_DATA,
-											   unit->ops[i].key);
-	}
+		added->steps[i] = (step) {.key = key_of(self, &unit->ops[i])};
 	added->idempotency = idempotency_key_of(unit, &self->memory);
 	if (added->idempotency.given)
-		added->record = overlay_want(&self->overlay, TABLE_IDEMPOTENCY,
-									 added->idempotency.stored);
+		added->record = record_of(self, &added->idempotency);
 }
 
 bool
@@ -78,6 +110,18 @@ batch_decide(batch *self, engine_status *status)
 	}
 	methods->read_end(self->table);
 	return good;
+}
+
+void
+batch_written(batch *self)
+{
+	for (size_t i = 0; i < self->n_plans; i++)
+	{
+		const plan *of = &self->plans[i];
+
+		if (of->remembered && of->idempotency.slot)
+			slot_cache_put(self->slots, of->record->key, of->record->record);
+	}
 }
 
 void

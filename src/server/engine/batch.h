@@ -9,6 +9,7 @@
 #define NORIKVD_ENGINE_BATCH_H
 
 #include "overlay.h"
+#include "slot_cache.h"
 
 typedef struct idempotency_key
 {
@@ -40,6 +41,7 @@ typedef struct plan
 	bool		started;		/* false: the outcome is a refusal */
 	idempotency_key idempotency;
 	pending    *record;
+	bool		remembered;		/* the record is a new one */
 	step	   *steps;
 	engine_result *results;
 	engine_outcome outcome;
@@ -55,6 +57,7 @@ typedef struct batch
 	uint64_t	now_ms;
 	engine_version last;		/* the newest version given */
 	idempotency_count *count;
+	slot_cache *slots;
 	bool		full;			/* no room on disk for puts */
 	bool		changed;		/* there is something to write */
 	bool		applied;		/* and it must be durable before it is answered */
@@ -62,13 +65,16 @@ typedef struct batch
 
 #define BATCH_MAX_UNITS 256
 
-extern void batch_init(batch *self, table *to, idempotency_count *count);
+extern void batch_init(batch *self, table *to, idempotency_count *count,
+					   slot_cache *slots);
 extern void batch_free(batch *self);
 extern void batch_reset(batch *self);
 
 extern void batch_add(batch *self, engine_unit *unit);
 /* Decides all units; false where the store could not be read. */
 extern bool batch_decide(batch *self, engine_status *status);
+/* What was decided is in the table. */
+extern void batch_written(batch *self);
 /* Instead of what was decided. */
 extern void batch_refuse(batch *self, const engine_status *status);
 /* Calls done for each, in order. */

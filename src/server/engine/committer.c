@@ -23,6 +23,8 @@
 /* How often a store that failed is tried again. */
 #define RETRY_MS 1000
 #define RECLAIM_MS 10000
+/* Of the memory, for the records of slots: 5,000 of them in 256 MiB. */
+#define SLOT_CACHE_SHARE 256
 
 typedef struct job
 {
@@ -47,6 +49,7 @@ struct committer
 	batch		batch;
 	sweep		sweep;
 	idempotency_count count;
+	slot_cache *slots;
 	engine_version version;		/* the newest one given */
 	bool		full;			/* puts are refused until there is room */
 	bool		broken;			/* the table could not be opened again */
@@ -103,6 +106,7 @@ reopen(committer *self)
 	engine_status status;
 
 	self->next_retry_ms = monotonic_ms() + RETRY_MS;
+	slot_cache_clear(self->slots);
 	self->broken = !self->options.table->methods->reopen(self->options.table, &status) ||
 		!read_back(self, &status);
 	if (!self->broken)
@@ -264,6 +268,7 @@ write_batch(committer *self)
 	if (to->methods->write(to, self->options.sync && of->applied, &status))
 	{
 		self->version = of->last;
+		batch_written(of);
 		return;
 	}
 	recover(self, &status);
@@ -402,14 +407,16 @@ committer_start(const committer_options *options, engine_status *status)
 	self->options = *options;
 	self->version = options->last;
 	self->count.limit = options->max_idempotency;
-	self->sweep = (sweep) {.table = options->table, .count = &self->count};
+	self->slots = slot_cache_make(options->max_memory / SLOT_CACHE_SHARE);
+	self->sweep = (sweep) {.table = options->table, .count = &self->count,
+		.slots = self->slots};
 	pthread_mutex_init(&self->lock, NULL);
 	pthread_cond_init(&self->job_finished, NULL);
 	pthread_condattr_init(&attributes);
 	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
 	pthread_cond_init(&self->wake, &attributes);
 	pthread_condattr_destroy(&attributes);
-	batch_init(&self->batch, options->table, &self->count);
+	batch_init(&self->batch, options->table, &self->count, self->slots);
 
 	if (sweep_count_records(&self->sweep, status))
 	{
@@ -418,6 +425,7 @@ committer_start(const committer_options *options, engine_status *status)
 		status_set(status, ENGINE_INTERNAL, "cannot start the committer's thread");
 	}
 	batch_free(&self->batch);
+	slot_cache_free(self->slots);
 	free(self);
 	return NULL;
 }
@@ -497,6 +505,7 @@ committer_stop(committer *self)
 	at_rest = store_time_at_rest(self);
 	bytes_free(&self->sweep.position);
 	batch_free(&self->batch);
+	slot_cache_free(self->slots);
 	pthread_mutex_destroy(&self->lock);
 	pthread_cond_destroy(&self->wake);
 	pthread_cond_destroy(&self->job_finished);

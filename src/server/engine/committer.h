@@ -19,6 +19,7 @@ typedef struct committer_options
 	engine_version last;		/* the newest version given */
 	bool		sync;
 	uint64_t	max_idempotency;
+	uint64_t	max_memory;
 	engine_log	log;
 } committer_options;
 

@@ -144,6 +144,7 @@ typedef struct engine_op
 	engine_ttl	ttl;
 	uint64_t	ttl_ms;
 	int64_t		delta;			/* add */
+	bool		blind;			/* put: nobody asks whether the key existed */
 	engine_slice key;
 	engine_slice value;
 	engine_slice end_key;		/* delete range, exclusive; empty: to the last key */
@@ -153,7 +154,7 @@ typedef struct engine_result
 {
 	engine_code code;			/* ENGINE_OK: done */
 	engine_version version;		/* the one written; on a mismatch the present one */
-	bool		existed;
+	bool		existed;		/* not to be relied on after a blind put */
 	int64_t		value;			/* add: the new value */
 	uint64_t	deleted;		/* delete range: how many */
 	engine_slice text;			/* where code is not ENGINE_OK */

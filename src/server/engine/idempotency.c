@@ -292,7 +292,7 @@ idempotency_answer(batch *self, plan *of)
 }
 
 void
-idempotency_remember(batch *self, const plan *of)
+idempotency_remember(batch *self, plan *of)
 {
 	bool		slot = of->idempotency.slot;
 	bytes		kept = {0};
@@ -308,6 +308,7 @@ idempotency_remember(batch *self, const plan *of)
 
 	if (!to->stored)
 		*(slot ? &self->count->slots : &self->count->records) += 1;
+	of->remembered = true;
 	to->stored = true;
 	to->record = arena_copy(&self->memory, bytes_slice(&kept));
 	self->table->methods->put(self->table, TABLE_IDEMPOTENCY, to->key, to->record,

@@ -25,7 +25,7 @@ extern idempotency_key idempotency_key_of(const engine_unit *unit, arena *memory
 /* True where the plan has its outcome: a repeat, or a refusal. */
 extern bool idempotency_answer(batch *self, plan *of);
 /* Keeps the plan's outcome in the batch. */
-extern void idempotency_remember(batch *self, const plan *of);
+extern void idempotency_remember(batch *self, plan *of);
 
 /* For the sweep. Records that cannot be read count as expired. */
 extern bool idempotency_expired(engine_slice record, uint64_t now_ms);

@@ -158,6 +158,7 @@ start(local_engine *self, const engine_options *options, engine_status *status)
 		.directory = self->directory,
 		.sync = options->sync,
 		.max_idempotency = options->max_idempotency,
+		.max_memory = options->max_memory,
 		.log = self->log,
 	};
 

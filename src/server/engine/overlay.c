@@ -38,7 +38,6 @@ overlay_reset(overlay *self)
 	else if (self->n_pending > 0)
 		memset(self->slots, 0, self->n_slots * sizeof(pending *));
 	self->n_pending = 0;
-	self->n_wanted = 0;
 	self->wanted = NULL;
 }
 
@@ -78,7 +77,7 @@ grow(overlay *self)
 }
 
 pending *
-overlay_want(overlay *self, table_space space, engine_slice key)
+overlay_find(overlay *self, table_space space, engine_slice key)
 {
 	uint64_t	hash = XXH3_64bits_withSeed(key.data, key.size, space);
 	size_t		at = find_slot(self, space, key, hash);
@@ -89,13 +88,20 @@ overlay_want(overlay *self, table_space space, engine_slice key)
 
 	added = arena_alloc(self->memory, sizeof(*added));
 	*added = (pending) {.space = space, .key = key, .hash = hash};
-	added->next_wanted = self->wanted;
-	self->wanted = added;
-	self->n_wanted++;
 	self->slots[at] = added;
 	if (++self->n_pending * 2 > self->n_slots)
 		grow(self);
 	return added;
+}
+
+void
+overlay_want(overlay *self, pending *wanted)
+{
+	if (wanted->known)
+		return;
+	wanted->known = true;
+	wanted->next_wanted = self->wanted;
+	self->wanted = wanted;
 }
 
 static bool
@@ -170,6 +176,5 @@ overlay_load(overlay *self, table *from, engine_status *status)
 	good = load_space(self, from, TABLE_DATA, status) &&
 		load_space(self, from, TABLE_IDEMPOTENCY, status);
 	self->wanted = NULL;
-	self->n_wanted = 0;
 	return good;
 }

@@ -88,6 +88,7 @@ sweep_records(sweep *self, uint64_t now_ms, bool *changed)
 		if (!idempotency_expired(record, now_ms))
 			continue;
 		methods->delete(self->table, TABLE_IDEMPOTENCY, key);
+		slot_cache_remove(self->slots, key);
 		*(idempotency_is_slot(key) ? &self->count->slots : &self->count->records) -= 1;
 		*changed = true;
 	}

@@ -13,6 +13,7 @@ typedef struct sweep
 {
 	table	   *table;
 	idempotency_count *count;
+	slot_cache *slots;
 	bytes		position;		/* in the idempotency records */
 } sweep;
 
