@@ -65,6 +65,7 @@ nk_abilities_from_info(nk_abilities *abilities, const Norikv__Ext__V1__InfoRespo
 		abilities->atomic_cas |= strcmp(name, "atomic_cas") == 0;
 		abilities->create |= strcmp(name, "create") == 0;
 		abilities->conditional_delete |= strcmp(name, "conditional_delete") == 0;
+		abilities->batch |= strcmp(name, "batch") == 0;
 		abilities->keepalive |= strcmp(name, "keepalive") == 0;
 	}
 	if (info->limits != NULL)

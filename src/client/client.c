@@ -324,10 +324,19 @@ norikv_wait(norikv_client *client, norikv_call *const *calls, size_t n_calls,
 	for (;;)
 	{
 		run_timers(client, now);
+		nk_gathered_send(client);
 		if (now >= end)
+		{
 			take_events(client);
+			nk_gathered_send(client);
+		}
 		if (all_done(calls, n_calls, &at))
+		{
+			/* what came together is answered together, and so is what follows it */
+			if (events > 0 && client->in_queue > 0)
+				take_events(client);
 			return NORIKV_WAIT_DONE;
+		}
 		if (now >= look)
 		{
 			look = now + slice;

@@ -14,9 +14,9 @@
 
 /* ---- Packing ---- */
 
-static void
-pack_operation(const norikv_operation *from, Norikv__Ext__V1__Operation *to,
-			   Norikv__V1__Version *version)
+void
+nk_pack_operation(const norikv_operation *from, Norikv__Ext__V1__Operation *to,
+				  Norikv__V1__Version *version)
 {
 	static const Norikv__Ext__V1__Operation__Ttl ttls[] = {
 		[NORIKV_TTL_NONE] = NORIKV__EXT__V1__OPERATION__TTL__NONE,
@@ -80,7 +80,7 @@ pack_chunk(commit_call *commit, const norikv_operation *operations, size_t lengt
 	{
 		for (size_t i = 0; i < length; i++)
 		{
-			pack_operation(&operations[i], &packed[i], &versions[i]);
+			nk_pack_operation(&operations[i], &packed[i], &versions[i]);
 			pointers[i] = &packed[i];
 		}
 		if (commit->n_chunks == 0)

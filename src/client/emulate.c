@@ -230,8 +230,10 @@ const nk_rpc_type nk_create_type = {
 	.shape = NK_UNARY,
 	.write = true,
 	.needs_abilities = true,
+	.gathers = true,
 	.prepare = create_prepare,
 	.message = nk_write_message,
+	.take_result = nk_write_take_result,
 	.ended = create_ended,
 };
 
@@ -313,7 +315,9 @@ const nk_rpc_type nk_conditional_delete_type = {
 	.shape = NK_UNARY,
 	.write = true,
 	.needs_abilities = true,
+	.gathers = true,
 	.prepare = delete_prepare,
 	.message = nk_write_message,
+	.take_result = nk_write_take_result,
 	.ended = delete_ended,
 };

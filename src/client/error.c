@@ -211,6 +211,16 @@ nk_error_from_status(nk_rpc *rpc, nk_verdict verdict)
 }
 
 void
+nk_error_share(nk_rpc *member, const nk_rpc *carrier)
+{
+	const norikv_error *from = &carrier->error;
+	const char *detail = carrier->detail != NULL ? carrier->detail : from->text;
+
+	memcpy(&member->error, from, offsetof(norikv_error, node));
+	describe(member, detail, strlen(detail));
+}
+
+void
 nk_error_unreachable(nk_rpc *rpc, const char *why)
 {
 	norikv_error *error = &rpc->error;

@@ -10,6 +10,7 @@ typedef struct get_call
 	norikv_call call;
 	nk_rpc		rpc;
 	norikv_entry entry;
+	char	   *value;			/* of an answer that came with others, or NULL */
 	char		key[];
 } get_call;
 
@@ -70,6 +71,31 @@ get_message(nk_rpc *rpc, grpc_byte_buffer *message)
 	return nk_get_response(rpc, &get->call.arena, message, &get->entry);
 }
 
+static bool
+get_take_entry(nk_rpc *rpc, const Norikv__Ext__V1__Entry *from)
+{
+	get_call   *get = (get_call *) rpc->call;
+	norikv_entry *entry = &get->entry;
+	char	   *value;
+
+	entry->version.term = from->version_term;
+	entry->version.index = from->version_index;
+	entry->value = (norikv_slice) {"", from->value.len};
+	if (from->value.len == 0)
+		return true;
+	value = malloc(from->value.len);
+	if (value == NULL)
+		return false;
+	entry->value.data = get->value = memcpy(value, from->value.data, from->value.len);
+	return true;
+}
+
+static grpc_byte_buffer *
+get_pack(const nk_rpc *rpc)
+{
+	return nk_get_request(rpc->key, rpc->call->consistency);
+}
+
 static void
 get_ended(nk_rpc *rpc)
 {
@@ -92,15 +118,25 @@ get_abandon(norikv_call *call)
 	nk_rpc_abandon(&((get_call *) call)->rpc);
 }
 
+static void
+get_destroy(norikv_call *call)
+{
+	free(((get_call *) call)->value);
+}
+
 static const nk_rpc_type get_rpc_type = {
 	.method = NK_GET,
 	.shape = NK_UNARY,
+	.gathers = true,
+	.pack = get_pack,
+	.take_entry = get_take_entry,
 	.message = get_message,
 	.ended = get_ended,
 };
 
 static const nk_call_type get_type = {
 	.abandon = get_abandon,
+	.destroy = get_destroy,
 };
 
 norikv_call *
@@ -118,7 +154,6 @@ norikv_get(norikv_client *client, norikv_slice key, const norikv_call_options *o
 		return &get->call;
 	memcpy(get->key, key.data, key.size);
 	rpc->key = get->entry.key = (norikv_slice) {get->key, key.size};
-	nk_rpc_start(rpc, nk_get_request(rpc->key, get->call.consistency),
-				 get->call.deadline);
+	nk_rpc_start(rpc, NULL, get->call.deadline);
 	return &get->call;
 }

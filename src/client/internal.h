@@ -42,6 +42,7 @@ typedef int64_t nk_time;
 
 typedef struct nk_rpc nk_rpc;
 typedef struct nk_node nk_node;
+typedef struct nk_group nk_group;
 
 /* ---- timer.c: what is due when ---- */
 
@@ -141,8 +142,17 @@ typedef struct nk_abilities
 	bool		conditional_delete;
 	bool		durable;
 	bool		keepalive;
+	bool		batch;
 	uint64_t	multi_get_keys;
 } nk_abilities;
+
+/* Requests of calls that were started since the last poll, in their order. */
+typedef struct nk_gathered
+{
+	nk_rpc	   *first;
+	nk_rpc	  **last;			/* where the next one is hung */
+	size_t		count;
+} nk_gathered;
 
 struct nk_node
 {
@@ -153,6 +163,8 @@ struct nk_node
 	bool		watching;		/* a connectivity watch is in the queue */
 	bool		with_keepalive; /* the channel's arguments */
 	nk_rpc	   *waiting;		/* for the connection, or for abilities */
+	nk_gathered reads;
+	nk_gathered writes;
 	uint32_t	silent;			/* attempts in a row that ended by their timeout */
 	nk_abilities abilities;
 	nk_rpc	   *probe;			/* asks for abilities */
@@ -204,6 +216,8 @@ typedef enum nk_rpc_state
 	NK_RPC_IDLE,
 	NK_RPC_WAITING,				/* for a connection, or for abilities */
 	NK_RPC_BACKOFF,
+	NK_RPC_GATHERED,			/* until the next poll */
+	NK_RPC_CARRIED,				/* by a group's request */
 	NK_RPC_IN_FLIGHT
 } nk_rpc_state;
 
@@ -215,6 +229,16 @@ typedef struct nk_rpc_type
 	bool		write;
 	/* Held back until it is known what the server can do. */
 	bool		needs_abilities;
+	/* May travel with others of its kind that are started together. */
+	bool		gathers;
+	/* Makes the request when it is sent alone, where it was not given at the start. */
+	grpc_byte_buffer *(*pack) (const nk_rpc *rpc);
+	/* A group's answer to this one. False: out of memory. */
+	bool		(*take_entry) (nk_rpc *rpc, const Norikv__Ext__V1__Entry *entry);
+	void		(*take_result) (nk_rpc *rpc,
+								const Norikv__Ext__V1__OperationResult *result);
+	/* An attempt has completed: instead of what retry.c would do about it. */
+	void		(*attempt_over) (nk_rpc *rpc);
 	/*
 	 * An attempt is about to start on rpc->node, abilities known if needed. May
 	 * make rpc->request anew; false: the request ended here, with rpc->error.
@@ -236,7 +260,7 @@ struct nk_rpc
 	const nk_rpc_type *type;
 	nk_rpc_state state;
 	nk_node    *node;
-	nk_rpc	   *wait_next;		/* in node->waiting */
+	nk_rpc	   *wait_next;		/* in node->waiting, or gathered */
 	nk_rpc	  **wait_link;
 
 	/* The request. */
@@ -244,6 +268,7 @@ struct nk_rpc
 	norikv_slice key;			/* of a request about one key: for routing and messages */
 	bool		pinned;			/* to this node */
 	bool		once;			/* no second attempt */
+	bool		alone;			/* not again in a group */
 	bool		anyway;			/* also where the node is not ready */
 	bool		patient;		/* a stream that may say nothing for ever */
 	bool		unlimited;		/* a stream: no deadline of gRPC's, only the timer */
@@ -251,6 +276,8 @@ struct nk_rpc
 	uint32_t	item;			/* for its owner */
 	nk_time		deadline;
 	uint32_t	attempt_timeout_ms;
+	nk_group   *group;			/* that carries it */
+	uint32_t	place;			/* in the group */
 
 	/* Its attempts. */
 	uint32_t	attempts;		/* that were sent */
@@ -261,6 +288,7 @@ struct nk_rpc
 	bool		garbage;		/* a message could not be read */
 	bool		paused;			/* no message is asked for until the reader wants it */
 	bool		progressed;		/* a message came in this attempt */
+	bool		from_server;	/* metadata came with the status */
 
 	/* What gRPC writes to. */
 	grpc_call  *grpc;
@@ -289,6 +317,8 @@ extern void nk_rpc_init(nk_rpc *rpc, norikv_client *client, norikv_call *call,
 /* Takes the request. */
 extern void nk_rpc_start(nk_rpc *rpc, grpc_byte_buffer *request, nk_time deadline);
 extern void nk_rpc_try(nk_rpc *rpc);
+/* Sends it, on its node, which is ready. */
+extern void nk_rpc_send(nk_rpc *rpc);
 extern void nk_rpc_event(nk_rpc *rpc, uintptr_t tag, bool success);
 extern void nk_rpc_timer(nk_rpc *rpc);
 /* A paused stream asks for its next message. */
@@ -301,6 +331,8 @@ extern void nk_rpc_drop_attempt(nk_rpc *rpc);
 extern void nk_rpc_release(nk_rpc *rpc);
 /* Ends an rpc that is not in flight, with the error set. */
 extern void nk_rpc_end(nk_rpc *rpc);
+/* Its deadline has passed before it was sent again, or at all. */
+extern void nk_rpc_too_late(nk_rpc *rpc);
 
 /* ---- retry.c: what follows an attempt ---- */
 
@@ -319,10 +351,23 @@ extern nk_verdict nk_judge(grpc_status_code status, const char *text, size_t siz
  * and all of 20 ms doubled n times, 1 s at most.
  */
 extern nk_time nk_backoff(uint32_t n, uint64_t random);
+extern nk_verdict nk_attempt_verdict(const nk_rpc *rpc);
+/* Whether the connection is still alive, as far as this attempt shows. */
+extern void nk_note_silence(nk_rpc *rpc);
 /* An attempt has completed: finish, or arrange for another one. */
 extern void nk_retry_after_attempt(nk_rpc *rpc);
 /* A node could not be reached: the next one. why NULL: in time. */
 extern void nk_retry_unreachable(nk_rpc *rpc, const char *why);
+
+/* ---- group.c: calls that are started together travel together ---- */
+
+/* It goes with the next poll. */
+extern void nk_gather(nk_rpc *rpc);
+/* All that were gathered go now. */
+extern void nk_gathered_send(norikv_client *client);
+extern void nk_gathered_remove(nk_rpc *rpc);
+/* Leaves the group; the others do not notice. */
+extern void nk_group_leave(nk_rpc *member);
 
 /* ---- error.c ---- */
 
@@ -332,6 +377,8 @@ extern void nk_error_set(norikv_error *error, norikv_code code, const char *form
 extern const char *nk_code_name(norikv_code code);
 /* The error of a status that ended the request. */
 extern void nk_error_from_status(nk_rpc *rpc, nk_verdict verdict);
+/* The error of the group's request, in the words of one of those it carried. */
+extern void nk_error_share(nk_rpc *member, const nk_rpc *carrier);
 /* No server was reached; why NULL: in time. */
 extern void nk_error_unreachable(nk_rpc *rpc, const char *why);
 /* "Version mismatch: expected 1/2, present 1/3" taken apart where it is one. */
@@ -459,6 +506,8 @@ struct norikv_client
 	nk_slots	slots;
 	norikv_call *calls;			/* all that are not gone */
 	uint32_t	in_queue;		/* batches and watches that the queue will return */
+	size_t		n_gathered;
+	nk_group   *write_groups;	/* under way */
 	uint64_t	random;
 	nk_time		wait_began;		/* the wait under way, or the last one */
 	bool		closing;

@@ -37,6 +37,8 @@ nk_node_init(nk_node *node, norikv_client *client, const nk_address *address)
 	memset(node, 0, sizeof(*node));
 	node->client = client;
 	node->address = *address;
+	node->reads.last = &node->reads.first;
+	node->writes.last = &node->writes.first;
 }
 
 static void

@@ -38,8 +38,14 @@
  *
  * A call is started by one of the functions that return norikv_call *, made to
  * progress and awaited by norikv_wait(), inspected, and freed. Starting never
- * blocks and never fails: a bad argument is an error of the call. Many calls
- * started together travel together. Freeing a call that is under way cancels it.
+ * blocks and never fails: a bad argument is an error of the call. Freeing a call that
+ * is under way cancels it.
+ *
+ * Calls started together travel together: single gets and writes may stay here until
+ * the next norikv_wait() (of 0 ms, if need be), and go with it, several of them in one
+ * request where the server takes that. So it pays to look at every call that a wait
+ * has ended, and to start what follows them, before the next wait. Writes of one key
+ * keep the order in which they were started.
  *
  *     norikv_options options;
  *     norikv_options_init(&options);
@@ -245,7 +251,8 @@ extern void norikv_call_free(norikv_call *call);
 
 typedef struct norikv_call_stats
 {
-	uint32_t	attempts;		/* requests sent; a batch may take several */
+	/* Requests sent; a batch may take several, and calls may share one. */
+	uint32_t	attempts;
 	uint32_t	retries;		/* how many of them repeated an earlier one */
 	uint64_t	bytes_sent;		/* messages, without HTTP/2's framing */
 	uint64_t	bytes_received;

@@ -122,8 +122,8 @@ try_again(nk_rpc *rpc)
  * A connection on which one attempt after another gets no answer may be one whose
  * other end is gone without a word; over TCP that can take minutes to show.
  */
-static void
-note_silence(nk_rpc *rpc)
+void
+nk_note_silence(nk_rpc *rpc)
 {
 	nk_node    *node = rpc->node;
 
@@ -133,21 +133,22 @@ note_silence(nk_rpc *rpc)
 		nk_node_reconnect(node);
 }
 
+nk_verdict
+nk_attempt_verdict(const nk_rpc *rpc)
+{
+	if (rpc->garbage)
+		return NK_VERDICT_DONE;
+	if (rpc->timed_out)
+		return NK_VERDICT_LOST;
+	return nk_judge(rpc->status, (const char *) GRPC_SLICE_START_PTR(rpc->details),
+					GRPC_SLICE_LENGTH(rpc->details), rpc->from_server);
+}
+
 void
 nk_retry_after_attempt(nk_rpc *rpc)
 {
-	bool		from_server = rpc->trailing_metadata.count > 0;
-	nk_verdict	verdict;
+	nk_verdict	verdict = nk_attempt_verdict(rpc);
 
-	note_silence(rpc);
-	if (rpc->timed_out)
-		verdict = NK_VERDICT_LOST;
-	else
-		verdict = nk_judge(rpc->status,
-						   (const char *) GRPC_SLICE_START_PTR(rpc->details),
-						   GRPC_SLICE_LENGTH(rpc->details), from_server);
-	if (rpc->garbage)
-		verdict = NK_VERDICT_DONE;
 	if (verdict == NK_VERDICT_LOST)
 		rpc->maybe_applied = true;
 	if (rpc->status == GRPC_STATUS_OK && !rpc->garbage)

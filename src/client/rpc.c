@@ -163,8 +163,8 @@ expect_progress(nk_rpc *rpc)
 	nk_timer_set(&rpc->client->timers, &rpc->timer, due);
 }
 
-static void
-start_attempt(nk_rpc *rpc)
+void
+nk_rpc_send(nk_rpc *rpc)
 {
 	nk_time		due = nk_now() + (nk_time) rpc->attempt_timeout_ms * 1000;
 
@@ -172,6 +172,8 @@ start_attempt(nk_rpc *rpc)
 		due = rpc->deadline;
 	if (rpc->unlimited)
 		due = NK_NEVER;
+	if (rpc->request == NULL && rpc->type->pack != NULL)
+		rpc->request = rpc->type->pack(rpc);
 	rpc->grpc = grpc_channel_create_registered_call(
 		rpc->node->channel, NULL, GRPC_PROPAGATE_DEFAULTS, rpc->client->queue,
 		rpc->node->methods[rpc->type->method], nk_timespec(due), NULL);
@@ -217,6 +219,14 @@ needs_abilities(const nk_rpc *rpc)
 	return rpc->type->needs_abilities || (rpc->type->write && rpc->maybe_applied);
 }
 
+/* Where it is not known yet whether the server has batches, it may become so. */
+static bool
+may_gather(const nk_node *node)
+{
+	return node->abilities.known == NK_UNKNOWN ||
+		(node->abilities.known == NK_YES && node->abilities.batch);
+}
+
 void
 nk_rpc_try(nk_rpc *rpc)
 {
@@ -224,7 +234,7 @@ nk_rpc_try(nk_rpc *rpc)
 
 	nk_timer_clear(&client->timers, &rpc->timer);
 	if (rpc->anyway)
-		start_attempt(rpc);
+		nk_rpc_send(rpc);
 	else if (!nk_node_ready(rpc->node))
 		wait_for_node(rpc, client->options.connect_timeout_ms);
 	else if (needs_abilities(rpc) && rpc->node->abilities.known == NK_UNKNOWN)
@@ -232,8 +242,17 @@ nk_rpc_try(nk_rpc *rpc)
 		wait_for_node(rpc, client->options.attempt_timeout_ms);
 		nk_abilities_ask(rpc->node);
 	}
-	else if (rpc->type->prepare == NULL || rpc->type->prepare(rpc))
-		start_attempt(rpc);
+	else if (rpc->type->prepare != NULL && !rpc->type->prepare(rpc))
+		return;
+	else if (rpc->type->gathers && may_gather(rpc->node))
+		nk_gather(rpc);
+	else
+	{
+		/* those that were started before it go before it */
+		if (rpc->type->write && rpc->call != NULL)
+			nk_gathered_send(client);
+		nk_rpc_send(rpc);
+	}
 }
 
 void
@@ -257,8 +276,15 @@ attempt_over(nk_rpc *rpc)
 {
 	nk_timer_clear(&rpc->client->timers, &rpc->timer);
 	rpc->state = NK_RPC_IDLE;
+	rpc->from_server = rpc->trailing_metadata.count > 0;
 	if (!rpc->abandoned)
-		nk_retry_after_attempt(rpc);
+	{
+		nk_note_silence(rpc);
+		if (rpc->type->attempt_over != NULL)
+			rpc->type->attempt_over(rpc);
+		else
+			nk_retry_after_attempt(rpc);
+	}
 	else if (rpc->call != NULL)
 	{
 		norikv_call *call = rpc->call;
@@ -371,6 +397,11 @@ nk_rpc_timer(nk_rpc *rpc)
 	switch (rpc->state)
 	{
 		case NK_RPC_IDLE:
+		case NK_RPC_CARRIED:
+			break;
+		case NK_RPC_GATHERED:
+			nk_gathered_remove(rpc);
+			nk_rpc_too_late(rpc);
 			break;
 		case NK_RPC_IN_FLIGHT:
 			if (rpc->timer.due < rpc->client->wait_began)
@@ -417,6 +448,18 @@ nk_rpc_end(nk_rpc *rpc)
 	rpc->type->ended(rpc);
 }
 
+void
+nk_rpc_too_late(nk_rpc *rpc)
+{
+	if (rpc->attempts == 0)
+	{
+		nk_error_set(&rpc->error, NORIKV_DEADLINE_EXCEEDED,
+					 "it was not sent in time: nobody waited for it");
+		rpc->error.never_sent = rpc->error.retriable = true;
+	}
+	nk_rpc_end(rpc);
+}
+
 bool
 nk_rpc_abandon(nk_rpc *rpc)
 {
@@ -439,6 +482,10 @@ nk_rpc_abandon(nk_rpc *rpc)
 	}
 	if (state == NK_RPC_WAITING)
 		nk_node_remove_waiting(rpc->node, rpc);
+	else if (state == NK_RPC_GATHERED)
+		nk_gathered_remove(rpc);
+	else if (state == NK_RPC_CARRIED)
+		nk_group_leave(rpc);
 	rpc->state = NK_RPC_IDLE;
 	nk_rpc_release(rpc);
 	if (state != NK_RPC_IDLE && rpc->call != NULL)

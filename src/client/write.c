@@ -117,6 +117,16 @@ nk_write_message(nk_rpc *rpc, grpc_byte_buffer *message)
 	return true;
 }
 
+void
+nk_write_take_result(nk_rpc *rpc, const Norikv__Ext__V1__OperationResult *result)
+{
+	nk_write   *write = (nk_write *) rpc;
+
+	write->result.version.term = result->version_term;
+	write->result.version.index = result->version_index;
+	write->result.existed = rpc->type->method == NK_DELETE && result->existed;
+}
+
 /* The outcome of a write in the words of a result; text stays the error's. */
 void
 nk_result_from_error(norikv_operation_result *result, const norikv_error *error)
@@ -157,7 +167,9 @@ static const nk_rpc_type put_type = {
 	.method = NK_PUT,
 	.shape = NK_UNARY,
 	.write = true,
+	.gathers = true,
 	.message = nk_write_message,
+	.take_result = nk_write_take_result,
 	.ended = write_ended,
 };
 
@@ -165,7 +177,9 @@ static const nk_rpc_type delete_type = {
 	.method = NK_DELETE,
 	.shape = NK_UNARY,
 	.write = true,
+	.gathers = true,
 	.message = nk_write_message,
+	.take_result = nk_write_take_result,
 	.ended = write_ended,
 };
 

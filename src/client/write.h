@@ -30,7 +30,16 @@ extern bool nk_write_start(nk_write *write, norikv_client *client, norikv_call *
 extern bool nk_write_message(nk_rpc *rpc, grpc_byte_buffer *message);
 extern grpc_byte_buffer *nk_write_request(const norikv_operation *operation,
 										  const char *idempotency_key);
+extern void nk_write_take_result(nk_rpc *rpc,
+								 const Norikv__Ext__V1__OperationResult *result);
 extern void nk_write_finish(nk_write *write);
+
+/* ---- commit.c ---- */
+
+/* to, and the version it may point to, show the operation's own bytes. */
+extern void nk_pack_operation(const norikv_operation *from,
+							  Norikv__Ext__V1__Operation *to,
+							  Norikv__V1__Version *version);
 
 /* ---- emulate.c: conditions that the server does not know ---- */
 
