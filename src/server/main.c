@@ -199,10 +199,16 @@ run(const options *opts)
 		return exit_status;
 	if (opts->backup != NULL)
 		exit_status = make_backup(opts, opened);
+	else if (opts->adopt)
+	{
+		log_line(ENGINE_LOG_INFO, "took over %s: versions go on in a new term",
+				 opts->data_dir);
+		exit_status = EXIT_WELL;
+	}
 	else
 		exit_status = run_server(opts, opened);
 	opened->methods->close(opened);
-	if (exit_status == EXIT_WELL && opts->backup == NULL)
+	if (exit_status == EXIT_WELL && opts->backup == NULL && !opts->adopt)
 		log_line(ENGINE_LOG_INFO, "shut down");
 	return exit_status;
 }

@@ -221,8 +221,9 @@ static const option_entry option_table[] = {
 	{"backup", "DIR", set_backup, "a directory that does not exist",
 	"copy the store, which must not be in use, to DIR and exit"},
 	{"adopt", NULL, set_adopt, NULL,
-		"take over a data directory that was copied or restored;\n"
-	"its versions go on above every one it can have given out"},
+		"take over a data directory that was copied or restored,\n"
+	"and exit; its versions go on above every one it can have\n"
+	"given out"},
 	{"owner", "TEXT", set_owner, "a text",
 		"what the data directory belongs to; refused where the\n"
 	"store recorded another owner"},
@@ -330,8 +331,13 @@ find_contradiction(const options *opts)
 		return "--engine memory keeps nothing in a --data-dir: leave one of them out";
 	if (!memory && opts->data_dir == NULL)
 		return "--data-dir is needed";
+	if (opts->backup != NULL && opts->adopt)
+		return "--backup and --adopt exclude each other";
 	if (opts->backup != NULL && (memory || opts->n_listen > 0))
 		return "--backup copies a --data-dir and exits: "
+			"it goes with neither --listen nor --engine memory";
+	if (opts->adopt && (memory || opts->n_listen > 0))
+		return "--adopt takes over a --data-dir and exits: "
 			"it goes with neither --listen nor --engine memory";
 	return NULL;
 }
@@ -355,7 +361,7 @@ options_parse(options *opts, int argc, char **argv, char *error, size_t error_si
 		snprintf(error, error_size, "%s", contradiction);
 		return false;
 	}
-	if (opts->n_listen == 0 && opts->backup == NULL)
+	if (opts->n_listen == 0 && opts->backup == NULL && !opts->adopt)
 		opts->listen[opts->n_listen++] = "127.0.0.1:7447";
 	return true;
 }

@@ -182,6 +182,66 @@ test_copy_must_be_adopted(void **state)
 	fixture_close(&copy);
 }
 
+/* What a restore of files does: the same directory, with what a copy of it had. */
+static void
+restore_in_place(const char *copy, const char *directory)
+{
+	char		command[400];
+
+	snprintf(command, sizeof(command), "rm -rf '%s'/* && cp -a '%s'/. '%s'", directory,
+			 copy, directory);
+	assert_int_equal(system(command), 0);
+}
+
+static void
+test_restored_in_place_must_be_adopted(void **state)
+{
+	fixture    *fix = *state;
+	fixture		copy = *fix;
+	fixture		backup = *fix;
+	engine_status status;
+
+	put_text(fix->engine, "k", "1");
+	move_to(&backup, ".backup");
+	if (!engine_backup(fix->engine, backup.directory, &status))
+		fail_msg("%s", status.text);
+	fixture_close(fix);
+	move_to(&copy, ".copy");
+	copy_directory(fix->directory, copy.directory);
+	fixture_open(fix);
+	put_text(fix->engine, "k", "2");
+	fixture_close(fix);
+
+	restore_in_place(copy.directory, fix->directory);
+	assert_refused(fix, "--adopt");
+	restore_in_place(backup.directory, fix->directory);
+	assert_refused(fix, "--adopt");
+	fix->adopt = true;
+	fixture_open(fix);
+	assert_value(fix->engine, "k", "1");
+	assert_int_equal(put_text(fix->engine, "k", "3").term, 2);
+	fix->adopt = false;
+	fixture_reopen(fix);
+}
+
+/* Moving a directory makes no second one. */
+static void
+test_moved_directory_is_the_same(void **state)
+{
+	fixture    *fix = *state;
+	fixture		moved = *fix;
+
+	put_text(fix->engine, "k", "1");
+	fixture_close(fix);
+	move_to(&moved, ".moved");
+	assert_int_equal(rename(fix->directory, moved.directory), 0);
+	fixture_open(&moved);
+	assert_int_equal(put_text(moved.engine, "k", "2").term, 1);
+	fixture_close(&moved);
+	assert_int_equal(rename(moved.directory, fix->directory), 0);
+	fixture_open(fix);
+}
+
 static void
 test_owner(void **state)
 {
@@ -279,6 +339,8 @@ main(void)
 		EACH(test_format),
 		EACH(test_strange_directory),
 		EACH(test_copy_must_be_adopted),
+		EACH(test_restored_in_place_must_be_adopted),
+		EACH(test_moved_directory_is_the_same),
 		EACH(test_owner),
 		EACH(test_backup),
 		EACH(test_unclean_end_without_sync),

@@ -133,11 +133,13 @@ test_help_lists_every_option(void **state)
 static void
 test_a_wrong_command_line(void **state)
 {
-	static const char *const wrong[][4] = {
+	static const char *const wrong[][5] = {
 		{"--no-such-option"}, {"stray"}, {"--data-dir"}, {"--sync", "maybe"},
 		{"--max-memory", "1"}, {"--max-memory", "-1g"}, {"--max-memory", "12q"},
 		{"--max-memory", "99999999999999999999g"}, {"--threads", "0"},
-		{"--parent", "init"}, {"--adopt=yes"}, {"--engine", "lmdb"},
+		{"--parent", "init"}, {"--adopt=yes"},
+		{"--data-dir", "x", "--adopt", "--listen", "unix:x"},
+		{"--data-dir", "x", "--adopt", "--backup", "y"}, {"--engine", "lmdb"},
 		{"--engine", "rocksdb"}, {"--engine", "memory", "--data-dir", "/tmp"},
 		{"--log-level", "loud"}, {"--absent", "null"}
 	};
@@ -145,7 +147,10 @@ test_a_wrong_command_line(void **state)
 	(void) state;
 	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
 	{
-		const char *arguments[5] = {wrong[i][0], wrong[i][1], wrong[i][2], wrong[i][3]};
+		const char *arguments[6];
+
+		memcpy(arguments, wrong[i], sizeof(wrong[i]));
+		arguments[5] = NULL;
 
 		assert_int_equal(status_of(arguments), USAGE);
 	}
@@ -182,9 +187,7 @@ test_backup_and_adopt(void **state)
 	const char *const first[] = {"--data-dir", data_dir, "--listen", address, NULL};
 	const char *const copy[] = {"--data-dir", data_dir, "--backup", backup, NULL};
 	const char *const restored[] = {"--data-dir", backup, "--listen", address, NULL};
-	const char *const adopted[] = {
-		"--data-dir", backup, "--listen", address, "--adopt", NULL
-	};
+	const char *const adopt[] = {"--data-dir", backup, "--adopt", NULL};
 	norikvd		server;
 	wire_client *client;
 	kv_reply	written;
@@ -200,7 +203,8 @@ test_backup_and_adopt(void **state)
 	assert_int_equal(status_of(copy), 0);
 	assert_int_equal(status_of(copy), FAILED);	/* it exists now */
 	assert_int_equal(status_of(restored), REFUSED);
-	assert_true(norikvd_start(&server, log_path, adopted));
+	assert_int_equal(status_of(adopt), 0);
+	assert_true(norikvd_start(&server, log_path, restored));
 	client = wire_client_open(address);
 	read = kv_call_get(client, KV_KEY("kept"), NULL);
 	assert_string_equal(read.value, "value");

@@ -12,18 +12,34 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "util.h"
 
-#define RESERVE_BYTES (16 * 1024 * 1024)
+#define MIB (1024 * 1024)
+#define RESERVE_BYTES (16 * MIB)
+/* With less than this, a full disk would soon be one on which nothing works. */
+#define LEAST_RESERVE (4 * MIB)
 #define RECORD_SIZE 4096
+
+/*
+ * Where the record of the identity was written, by the file that holds it: a copy
+ * of that file is another file, also in the same directory. Device numbers change
+ * with a restart of the machine; they count only where the file system knows no
+ * time of birth.
+ */
+typedef struct origin
+{
+	uint64_t	inode;			/* 0: of a backup, which is nowhere at home */
+	uint64_t	born_ns;		/* 0: not known */
+	uint64_t	device;
+} origin;
 
 typedef struct identity
 {
 	char		store_id[40];
-	uint64_t	device;
-	uint64_t	inode;
+	origin		origin;
 	char	   *owner;			/* NULL: none recorded */
 } identity;
 
@@ -35,7 +51,8 @@ struct data_directory
 	int			lock;
 	bool		sync;
 	bool		new_term;
-	identity	identity;		/* as it will be recorded */
+	bool		identity_changed;	/* or is not recorded yet */
+	identity	identity;
 	engine_log	log;
 };
 
@@ -85,26 +102,48 @@ write_whole(int fd, const char *text, size_t size)
 	return fsync(fd) == 0;
 }
 
-/* Whole or not at all, and on disk when it returns. */
-static bool
-write_record(const data_directory *self, int at, const char *name, const char *text,
-			 engine_status *status)
+/*
+ * A record is made under another name and renamed: it is there whole or not at all,
+ * and on disk when finish_record returns.
+ */
+static int
+begin_record(const data_directory *self, int at, const char *name, engine_status *status)
 {
 	char		temporary[64];
 	int			fd;
-	bool		good;
 
 	snprintf(temporary, sizeof(temporary), "%s.tmp", name);
-	fd = openat(at, temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	/* A file of its own, never one that is there already. */
+	unlinkat(at, temporary, 0);
+	fd = openat(at, temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (fd < 0)
-		return fail(status, self, "create", temporary);
-	good = write_whole(fd, text, strlen(text));
+		fail(status, self, "create", temporary);
+	return fd;
+}
+
+static bool
+finish_record(const data_directory *self, int at, const char *name, int fd,
+			  const char *text, engine_status *status)
+{
+	char		temporary[64];
+	bool		good = write_whole(fd, text, strlen(text));
+
+	snprintf(temporary, sizeof(temporary), "%s.tmp", name);
 	close(fd);
 	if (!good)
 		return fail(status, self, "write", temporary);
 	if (renameat(at, temporary, at, name) != 0 || fsync(at) != 0)
 		return fail(status, self, "rename into place", name);
 	return true;
+}
+
+static bool
+write_record(const data_directory *self, int at, const char *name, const char *text,
+			 engine_status *status)
+{
+	int			fd = begin_record(self, at, name, status);
+
+	return fd >= 0 && finish_record(self, at, name, fd, text, status);
 }
 
 /* ---- Lock and format ---- */
@@ -183,19 +222,61 @@ check_format(const data_directory *self, engine_status *status)
 
 /* ---- Identity ---- */
 
-static void
-identity_format(const identity *self, char text[RECORD_SIZE])
+static bool
+origin_of(int at, const char *name, origin *self)
 {
-	snprintf(text, RECORD_SIZE, "store %s\ndevice %" PRIu64 "\ninode %" PRIu64 "\n%s%s%s",
-			 self->store_id, self->device, self->inode,
-			 self->owner != NULL ? "owner " : "", self->owner != NULL ? self->owner : "",
-			 self->owner != NULL ? "\n" : "");
+	struct statx found;
+
+	if (statx(at, name, name[0] == '\0' ? AT_EMPTY_PATH : 0, STATX_INO | STATX_BTIME,
+			  &found) != 0)
+		return false;
+	*self = (origin) {.inode = found.stx_ino};
+	self->device = (uint64_t) makedev(found.stx_dev_major, found.stx_dev_minor);
+	if (found.stx_mask & STATX_BTIME)
+		self->born_ns = (uint64_t) found.stx_btime.tv_sec * 1000000000 +
+			found.stx_btime.tv_nsec;
+	return true;
+}
+
+static bool
+same_origin(const origin *a, const origin *b)
+{
+	if (a->inode != b->inode)
+		return false;
+	if (a->born_ns != 0 && b->born_ns != 0)
+		return a->born_ns == b->born_ns;
+	return a->device == b->device;
+}
+
+static bool
+write_identity(const data_directory *self, int at, const identity *written, bool at_home,
+			   engine_status *status)
+{
+	char		text[RECORD_SIZE];
+	origin		here = {0};
+	int			fd = begin_record(self, at, "IDENTITY", status);
+
+	if (fd < 0)
+		return false;
+	if (at_home && !origin_of(fd, "", &here))
+	{
+		fail(status, self, "examine", "IDENTITY");
+		close(fd);
+		return false;
+	}
+	snprintf(text, sizeof(text), "store %s\ninode %" PRIu64 "\nborn %" PRIu64
+			 "\ndevice %" PRIu64 "\n%s%s%s", written->store_id, here.inode,
+			 here.born_ns, here.device, written->owner != NULL ? "owner " : "",
+			 written->owner != NULL ? written->owner : "",
+			 written->owner != NULL ? "\n" : "");
+	return finish_record(self, at, "IDENTITY", fd, text, status);
 }
 
 static bool
 identity_parse(char *text, identity *self)
 {
 	char	   *owner = strstr(text, "\nowner ");
+	origin	   *from = &self->origin;
 
 	*self = (identity) {0};
 	if (owner != NULL)
@@ -204,14 +285,8 @@ identity_parse(char *text, identity *self)
 		owner[strcspn(owner, "\n")] = '\0';
 		self->owner = engine_strdup(owner);
 	}
-	return sscanf(text, "store %36s device %" SCNu64 " inode %" SCNu64,
-				  self->store_id, &self->device, &self->inode) == 3;
-}
-
-static bool
-is_moved(const identity *recorded, const identity *here)
-{
-	return recorded->device != here->device || recorded->inode != here->inode;
+	return sscanf(text, "store %36s inode %" SCNu64 " born %" SCNu64 " device %" SCNu64,
+				  self->store_id, &from->inode, &from->born_ns, &from->device) == 4;
 }
 
 /* An owner moves into a store that had none, and one that names none is let in. */
@@ -224,23 +299,20 @@ is_foreign(const identity *recorded, const char *owner)
 
 static bool
 accept_identity(data_directory *self, const identity *recorded,
-				const engine_options *options,
-				engine_status *status)
+				const engine_options *options, engine_status *status)
 {
-	bool		moved = is_moved(recorded, &self->identity);
+	bool		copied = !same_origin(&recorded->origin, &self->identity.origin);
 	bool		foreign = is_foreign(recorded, options->owner);
 
 	self->new_term = options->adopt;
-	if (options->adopt || (!moved && !foreign))
+	if (options->adopt || (!copied && !foreign))
 		return true;
-	if (moved)
+	if (copied)
 		status_set(status, ENGINE_FAILED_PRECONDITION,
-				   "the data directory \"%.150s\" was copied or restored (written as "
-				   "device %" PRIu64 " inode %" PRIu64 ", is %" PRIu64 " inode %" PRIu64
-				   "). If the original is out of use, take the copy over with --adopt: "
-				   "versions then rise above all that were given out", self->path,
-				   recorded->device, recorded->inode, self->identity.device,
-				   self->identity.inode);
+				   "the data directory \"%.150s\" was copied or restored: its IDENTITY "
+				   "is not the file that was written for it. If the original is out of "
+				   "use, take the copy over with --adopt: versions then rise above all "
+				   "that were given out", self->path);
 	else
 		status_set(status, ENGINE_FAILED_PRECONDITION,
 				   "the data directory \"%.150s\" belongs to %.100s, not to %.100s. "
@@ -254,27 +326,27 @@ check_identity(data_directory *self, const engine_options *options, engine_statu
 {
 	char		text[RECORD_SIZE];
 	identity	recorded = {0};
-	struct stat here;
 	bool		good;
 
-	if (fstat(self->fd, &here) != 0)
-		return fail(status, self, "examine", ".");
-	self->identity.device = (uint64_t) here.st_dev;
-	self->identity.inode = (uint64_t) here.st_ino;
 	self->identity.owner = options->owner != NULL ? engine_strdup(options->owner) : NULL;
 	if (!read_record(self, "IDENTITY", text, status))
 		return false;
 	if (text[0] == '\0')
 	{
 		random_uuid(self->identity.store_id);
+		self->identity_changed = true;
 		return true;
 	}
+	if (!origin_of(self->fd, "IDENTITY", &self->identity.origin))
+		return fail(status, self, "examine", "IDENTITY");
 	good = identity_parse(text, &recorded);
 	if (good)
 		good = accept_identity(self, &recorded, options, status);
 	else
 		status_set(status, ENGINE_DATA_LOSS, "\"%s/IDENTITY\" is damaged", self->path);
 	memcpy(self->identity.store_id, recorded.store_id, sizeof(recorded.store_id));
+	self->identity_changed = options->adopt ||
+		(options->owner != NULL && recorded.owner == NULL);
 	if (self->identity.owner == NULL)
 		self->identity.owner = recorded.owner;
 	else
@@ -395,22 +467,14 @@ directory_needs_new_term(const data_directory *self)
 bool
 directory_settle(data_directory *self, engine_status *status)
 {
-	char		recorded[RECORD_SIZE];
-	char		text[RECORD_SIZE];
-
-	identity_format(&self->identity, text);
-	if (!read_record(self, "IDENTITY", recorded, status))
+	if (self->identity_changed &&
+		!write_identity(self, self->fd, &self->identity, true, status))
 		return false;
-	if (strcmp(recorded, text) != 0 &&
-		!write_record(self, self->fd, "IDENTITY", text, status))
-		return false;
+	self->identity_changed = false;
 	if (!self->sync && !write_record(self, self->fd, "UNCLEAN", "", status))
 		return false;
 	if (self->sync)
 		directory_mark_clean(self);
-	if (!directory_restore_reserve(self))
-		self->log(ENGINE_LOG_WARNING, "no room for the reserve of %d MiB in \"%s\"",
-				  RESERVE_BYTES >> 20, self->path);
 	return true;
 }
 
@@ -428,40 +492,54 @@ directory_release_reserve(data_directory *self)
 		fsync(self->fd);
 }
 
-static bool
-room_to_spare(const data_directory *self)
+/* Half of what is free, in whole MiB: the other half is for puts. */
+static off_t
+affordable_reserve(const data_directory *self, off_t present)
 {
 	struct statvfs disk;
+	uint64_t	room;
 
-	return fstatvfs(self->fd, &disk) == 0 &&
-		(uint64_t) disk.f_bavail * disk.f_frsize >= 2 * (uint64_t) RESERVE_BYTES;
+	if (fstatvfs(self->fd, &disk) != 0)
+		return 0;
+	room = ((uint64_t) disk.f_bavail * disk.f_frsize + (uint64_t) present) / 2;
+	return room < RESERVE_BYTES ? (off_t) (room - room % MIB) : RESERVE_BYTES;
+}
+
+static bool
+extend_reserve(data_directory *self, off_t present, off_t size)
+{
+	int			fd = openat(self->fd, "RESERVE", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	bool		good;
+
+	if (fd < 0)
+		return false;
+	good = posix_fallocate(fd, present, size - present) == 0 && fsync(fd) == 0;
+	if (!good && ftruncate(fd, present) != 0)
+		unlinkat(self->fd, "RESERVE", 0);
+	close(fd);
+	return good;
 }
 
 bool
 directory_restore_reserve(data_directory *self)
 {
-	struct stat present;
-	int			fd;
-	bool		good;
+	struct stat status;
+	off_t		present = 0;
+	off_t		affordable;
 
-	if (fstatat(self->fd, "RESERVE", &present, 0) == 0 &&
-		present.st_size == RESERVE_BYTES)
+	if (fstatat(self->fd, "RESERVE", &status, 0) == 0)
+		present = status.st_size;
+	if (present >= RESERVE_BYTES)
 		return true;
-	if (!room_to_spare(self))
-		return false;
-	fd = openat(self->fd, "RESERVE", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-	if (fd < 0)
-		return false;
-	good = posix_fallocate(fd, 0, RESERVE_BYTES) == 0 && fsync(fd) == 0;
-	close(fd);
-	if (!good)
-		unlinkat(self->fd, "RESERVE", 0);
-	return good;
+	affordable = affordable_reserve(self, present);
+	if (affordable >= LEAST_RESERVE && affordable > present)
+		return extend_reserve(self, present, affordable) || present >= LEAST_RESERVE;
+	return present >= LEAST_RESERVE;
 }
 
 /* ---- Copies ---- */
 
-/* The identity stays that of the original: a copy has to be adopted. */
+/* A backup is at home nowhere: it has to be adopted, also in the original's place. */
 bool
 directory_copy_records(const data_directory *self, const char *to, engine_status *status)
 {
@@ -474,8 +552,7 @@ directory_copy_records(const data_directory *self, const char *to, engine_status
 		status_set(status, ENGINE_INTERNAL, "cannot open \"%s\": %m", to);
 		return false;
 	}
-	identity_format(&self->identity, text);
-	good = write_record(self, fd, "IDENTITY", text, status);
+	good = write_identity(self, fd, &self->identity, false, status);
 	snprintf(text, sizeof(text), "norikv %d\n", DIRECTORY_FORMAT);
 	good = good && write_record(self, fd, "FORMAT", text, status);
 	close(fd);
