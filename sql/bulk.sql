@@ -49,6 +49,12 @@ SELECT norikv.mget('{""}');
 SELECT norikv.mget('{bulk:1}', 'sometimes');
 SELECT norikv.has_key('bulk:x');
 
+-- Domains are what they are made of.
+CREATE DOMAIN bulk_word AS text;
+SELECT norikv.mput('{bulk:d}'::bulk_word[], '{word}'::bulk_word[]);
+SELECT key, value, pg_typeof(key) FROM norikv.mget('{bulk:d}'::bulk_word[]);
+DROP DOMAIN bulk_word;
+
 -- More than one request's worth
 CREATE SERVER small FOREIGN DATA WRAPPER norikv OPTIONS (batch_size '7', fetch_size '3');
 SET norikv.server = 'small';

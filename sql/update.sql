@@ -92,8 +92,22 @@ SET ROLE regress_norikv_updater;
 SELECT norikv.update('upd:a', 'add_up(jsonb,jsonb)');
 RESET ROLE;
 
+-- Whatever an updater does to connections, the call goes on where it began.
+CREATE SERVER upd_server FOREIGN DATA WRAPPER norikv;
+CREATE FUNCTION meddle(old jsonb, args jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
+BEGIN
+	EXECUTE args ->> 'run';
+	PERFORM norikv.get('upd:other');
+	RETURN args - 'run';
+END $$;
+SELECT norikv.update('upd:m', 'meddle(jsonb,jsonb)', '{"run": "SELECT norikv.disconnect()", "n": 1}');
+SET norikv.server = 'upd_server';
+SELECT norikv.update('upd:m', 'meddle(jsonb,jsonb)', '{"run": "ALTER SERVER upd_server OPTIONS (timeout ''4s'')", "n": 2}');
+SELECT norikv.update('upd:m', 'meddle(jsonb,jsonb)', '{"run": "DROP SERVER upd_server; RESET norikv.server", "n": 3}');
+SELECT norikv.get('upd:m');
+
 DROP OWNED BY regress_norikv_updater;
 DROP ROLE regress_norikv_updater;
-DROP FUNCTION add_up, drop_it, strict_one, interfere, create_meanwhile, failing;
+DROP FUNCTION add_up, drop_it, strict_one, interfere, create_meanwhile, failing, meddle;
 DROP SEQUENCE tries;
 SELECT norikv.mdelete(array_agg(key)) > 0 AS cleaned FROM norikv.scan('upd:', keys_only => true);

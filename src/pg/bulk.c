@@ -43,7 +43,7 @@ take_apart(ArrayType *array, const char *argument, Elements *elements)
 		ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				errmsg("argument \"%s\" must have one dimension, but it has %d", argument,
 					   ARR_NDIM(array)));
-	elements->type = type;
+	elements->type = getBaseType(type);
 	deconstruct_array(array, type, -1, false, TYPALIGN_INT, &elements->values,
 					  &elements->nulls, &elements->count);
 }
@@ -66,7 +66,7 @@ static void
 keys_argument(FunctionCallInfo fcinfo, Elements *elements)
 {
 	ArrayType *array = PG_GETARG_ARRAYTYPE_P(0);
-	Oid type = ARR_ELEMTYPE(array);
+	Oid type = getBaseType(ARR_ELEMTYPE(array));
 
 	if (!is_text_type(type) && type != BYTEAOID)
 		reject_type("keys", "text or bytea", get_fn_expr_argtype(fcinfo->flinfo, 0));
@@ -96,6 +96,8 @@ values_argument(FunctionCallInfo fcinfo, Elements *elements)
 	{
 		Oid element = get_base_element_type(type);
 
+		if (OidIsValid(element))
+			element = getBaseType(element);
 		if (!is_text_type(element) && element != BYTEAOID && element != JSONOID &&
 			element != JSONBOID)
 			reject_type("vals", "text, bytea, json or jsonb", type);

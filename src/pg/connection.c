@@ -81,11 +81,16 @@ NorikvCloseConnections(bool all, Oid serverid)
 	{
 		NorikvConnection *connection = dlist_container(NorikvConnection, node, iter.cur);
 
-		if (all || connection->serverid == serverid)
+		if (!all && connection->serverid != serverid)
+			continue;
+		if (connection->live_calls > 0)
 		{
-			close_connection(connection);
-			closed = true;
+			ereport(WARNING, errmsg("cannot close connection for server \"%s\" because "
+									"it is still in use", connection->name));
+			continue;
 		}
+		close_connection(connection);
+		closed = true;
 	}
 	return closed;
 }
@@ -94,7 +99,10 @@ NorikvCloseConnections(bool all, Oid serverid)
 static void
 close_at_exit(int code, Datum arg)
 {
-	(void) NorikvCloseConnections(true, InvalidOid);
+	dlist_mutable_iter iter;
+
+	dlist_foreach_modify(iter, &connections)
+		close_connection(dlist_container(NorikvConnection, node, iter.cur));
 }
 
 static void

@@ -134,7 +134,10 @@ extern NorikvConnection *NorikvGetWriteConnection(const char *sql_name);
 /* Of the server named; NULL: as NorikvGetConnection. */
 extern NorikvConnection *NorikvGetNamedConnection(const char *name);
 extern const NorikvCapabilities *NorikvGetCapabilities(NorikvConnection *connection);
-/* All, or those of one server (InvalidOid: the embedded); whether there was one. */
+/*
+ * All, or those of one server (InvalidOid: the embedded); whether one was closed.
+ * One in use stays, with a warning.
+ */
 extern bool NorikvCloseConnections(bool all, Oid serverid);
 /* The list of NorikvConnection. */
 extern dlist_head *NorikvConnections(void);
@@ -190,6 +193,12 @@ extern bool NorikvNextPage(NorikvCall *call);
 /* Cancels it where it is under way; counts it. Never throws. */
 extern void NorikvFree(NorikvCall *call);
 extern void NorikvFreeCalls(NorikvConnection *connection);
+/*
+ * A call without anything to call: as long as it lives, nothing closes the
+ * connection. For those who run code of others, which may disconnect, alter the
+ * server or drop it.
+ */
+extern NorikvCall *NorikvHoldConnection(NorikvConnection *connection);
 /* Sleeps; a cancel ends it by an error. */
 extern void NorikvSleep(long milliseconds);
 
