@@ -9,6 +9,67 @@
 
 #include <stdlib.h>
 
+/* ---- What a member would have sent alone ---- */
+
+/*
+ * Its value and its idempotency key are in its request, and nowhere else. Both stay
+ * as long as the arena.
+ */
+static bool
+unpack_member(nk_rpc *member, wire_arena *arena, norikv_operation *operation,
+			  char **idempotency_key)
+{
+	*operation = ((nk_write *) member)->operation;
+	operation->value = (norikv_slice) {NULL, 0};
+	if (operation->kind == NORIKV_OP_PUT)
+	{
+		Norikv__V1__PutRequest *put;
+
+		put = wire_unpack(&norikv__v1__put_request__descriptor, arena, member->request);
+		if (put == NULL)
+			return false;
+		operation->value = (norikv_slice) {put->value.data, put->value.len};
+		*idempotency_key = put->idempotency_key;
+	}
+	else
+	{
+		Norikv__V1__DeleteRequest *request;
+
+		request = wire_unpack(&norikv__v1__delete_request__descriptor, arena,
+							  member->request);
+		if (request == NULL)
+			return false;
+		*idempotency_key = request->idempotency_key;
+	}
+	return true;
+}
+
+/* Alone it needs a slot of its own again: it gave the one it had away. */
+static void
+go_alone(nk_rpc *member)
+{
+	nk_slots   *slots = &member->client->slots;
+	norikv_operation operation;
+	wire_arena	arena;
+	char		key[NK_SLOT_KEY_SIZE];
+	char	   *before;
+
+	wire_arena_init(&arena);
+	member->slot = nk_slot_take(slots, key);
+	if (member->slot != NK_NO_SLOT && unpack_member(member, &arena, &operation, &before))
+	{
+		grpc_byte_buffer_destroy(member->request);
+		member->request = nk_write_request(&operation, key);
+		nk_group_alone(member);
+	}
+	else
+	{
+		nk_error_set(&member->error, NORIKV_RESOURCE_EXHAUSTED, "out of memory");
+		nk_rpc_end(member);
+	}
+	wire_arena_free(&arena);
+}
+
 /* ---- Answers ---- */
 
 static bool
@@ -104,7 +165,7 @@ group_ended(nk_rpc *rpc)
 		if (error->code == NORIKV_OK)
 			end_member(member, group->results[i]);
 		else if (is_refusal(error))
-			nk_group_alone(member);
+			go_alone(member);
 		else
 		{
 			nk_error_share(member, rpc);
@@ -126,31 +187,15 @@ static const nk_rpc_type write_group_type = {
 
 /* ---- The request ---- */
 
-/* The value is in the request that the member would have sent alone. */
-static bool
-operation_of(nk_rpc *member, wire_arena *arena, norikv_operation *operation)
-{
-	Norikv__V1__PutRequest *put;
-
-	*operation = ((nk_write *) member)->operation;
-	operation->value = (norikv_slice) {NULL, 0};
-	if (operation->kind != NORIKV_OP_PUT)
-		return true;
-	put = wire_unpack(&norikv__v1__put_request__descriptor, arena, member->request);
-	if (put == NULL)
-		return false;
-	operation->value = (norikv_slice) {put->value.data, put->value.len};
-	return true;
-}
-
 static grpc_byte_buffer *
-pack(nk_rpc **members, size_t n_members, char *idempotency_key)
+pack(nk_rpc **members, size_t n_members)
 {
 	Norikv__Ext__V1__CommitRequest request = NORIKV__EXT__V1__COMMIT_REQUEST__INIT;
 	Norikv__Ext__V1__Operation packed[GROUP_MEMBERS];
 	Norikv__Ext__V1__Operation *pointers[GROUP_MEMBERS];
 	Norikv__V1__Version versions[GROUP_MEMBERS];
 	grpc_byte_buffer *buffer = NULL;
+	char	   *key;
 	wire_arena	arena;
 	size_t		n = 0;
 
@@ -159,12 +204,13 @@ pack(nk_rpc **members, size_t n_members, char *idempotency_key)
 	{
 		norikv_operation operation;
 
-		if (!operation_of(members[n], &arena, &operation))
+		if (!unpack_member(members[n], &arena, &operation, &key))
 			break;
+		if (n == 0)
+			request.idempotency_key = key;
 		nk_pack_operation(&operation, &packed[n], &versions[n]);
 		pointers[n] = &packed[n];
 	}
-	request.idempotency_key = idempotency_key;
 	request.n_operations = n;
 	request.operations = pointers;
 	request.end = true;
@@ -186,26 +232,36 @@ list_group(nk_group *group)
 	client->write_groups = group;
 }
 
+/*
+ * The group goes under the first one's idempotency key, and gives that slot back
+ * when it ends: so the next write makes harmless what may be left of it.
+ */
+static void
+take_slots(nk_group *group)
+{
+	group->rpc.slot = group->members[0]->slot;
+	for (size_t i = 1; i < group->n_members; i++)
+		nk_slot_give_back(&group->rpc.client->slots, group->members[i]->slot);
+	for (size_t i = 0; i < group->n_members; i++)
+		group->members[i]->slot = NK_NO_SLOT;
+}
+
 /* All that can fail: then the members are as if there had been no group. */
 static nk_group *
 prepare_group(nk_node *node, nk_rpc **members, size_t n_members, const uint64_t *keys,
 			  grpc_byte_buffer **request)
 {
-	nk_slots   *slots = &node->client->slots;
-	char		key[NK_SLOT_KEY_SIZE];
-	uint32_t	slot = nk_slot_take(slots, key);
 	uint64_t   *hashes = malloc(n_members * sizeof(*hashes));
 	void	   *results = malloc(n_members * sizeof(void *));
 	nk_group   *group = NULL;
 
-	*request = slot == NK_NO_SLOT ? NULL : pack(members, n_members, key);
+	*request = pack(members, n_members);
 	if (hashes != NULL && results != NULL && *request != NULL)
 		group = nk_group_new(node, &write_group_type, members, n_members);
 	if (group == NULL)
 	{
 		if (*request != NULL)
 			grpc_byte_buffer_destroy(*request);
-		nk_slot_give_back(slots, slot);
 		free(hashes);
 		free(results);
 		return NULL;
@@ -213,7 +269,7 @@ prepare_group(nk_node *node, nk_rpc **members, size_t n_members, const uint64_t 
 	memcpy(hashes, keys, n_members * sizeof(*hashes));
 	group->keys = hashes;
 	group->results = results;
-	group->rpc.slot = slot;
+	take_slots(group);
 	return group;
 }
 

@@ -216,6 +216,7 @@ parse(int argc, char **argv)
 		{"--timeout-expired", &options.timeout_expired},
 		{"--commit-timeout", &options.commit_timeout},
 		{"--garbage", &options.garbage},
+		{"--garbage-batch", &options.garbage_batch},
 		{"--empty", &options.empty},
 		{"--die", &options.die},
 		{"--break-stream", &options.break_stream},

@@ -62,6 +62,7 @@ typedef struct fake_options
 	int			timeout_expired;
 	int			commit_timeout;
 	int			garbage;
+	int			garbage_batch;	/* of MultiGet only */
 	int			empty;
 	int			die;
 	int			break_stream;

@@ -28,14 +28,18 @@ take(int *count)
 /* ---- Answers ---- */
 
 static void
+reply_garbage(served *call)
+{
+	grpc_slice	slice = grpc_slice_from_static_string("\xff\xff\xff\xff garbage");
+
+	call->replies[call->n_replies++] = grpc_raw_byte_buffer_create(&slice, 1);
+}
+
+static void
 reply(served *call, const ProtobufCMessage *message)
 {
 	if (take(&options.garbage))
-	{
-		grpc_slice	slice = grpc_slice_from_static_string("\xff\xff\xff\xff garbage");
-
-		call->replies[call->n_replies++] = grpc_raw_byte_buffer_create(&slice, 1);
-	}
+		reply_garbage(call);
 	else if (!take(&options.empty))
 		call->replies[call->n_replies++] = wire_pack(message);
 }
@@ -257,7 +261,10 @@ multi_get(served *call, const Norikv__Ext__V1__MultiGetRequest *request)
 			pointers[chunk.n_entries] = &entries[chunk.n_entries];
 			chunk.n_entries++;
 		}
-		reply(call, &chunk.base);
+		if (take(&options.garbage_batch))
+			reply_garbage(call);
+		else
+			reply(call, &chunk.base);
 		if (take(&options.break_stream))
 		{
 			refuse(call, GRPC_STATUS_UNAVAILABLE, "the stream broke");
