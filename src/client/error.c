@@ -75,9 +75,9 @@ parse_version(const char **text, norikv_version *version)
 	char	   *end;
 
 	version->term = version->index = 0;
-	if (strncmp(*text, "absent", 6) == 0)
+	if (strncmp(*text, WORDS_ABSENT, strlen(WORDS_ABSENT)) == 0)
 	{
-		*text += 6;
+		*text += strlen(WORDS_ABSENT);
 		return true;
 	}
 	if (!isdigit((unsigned char) **text))
@@ -98,7 +98,7 @@ parse_version(const char **text, norikv_version *version)
 void
 nk_error_parse_mismatch(norikv_error *error, const char *text, size_t size)
 {
-	static const char prefix[] = "Version mismatch";
+	static const char prefix[] = WORDS_MISMATCH;
 	static const char other_prefix[] = "CAS failed";
 	char		copy[256];
 	const char *at;
@@ -112,13 +112,14 @@ nk_error_parse_mismatch(norikv_error *error, const char *text, size_t size)
 		strncmp(copy, other_prefix, sizeof(other_prefix) - 1) == 0;
 	if (!error->version_mismatch)
 		return;
-	at = strstr(copy, "expected ");
+	at = strstr(copy, WORDS_MISMATCH_EXPECTED);
 	if (at == NULL)
 		return;
-	at += strlen("expected ");
-	if (!parse_version(&at, &error->expected) || strncmp(at, ", present ", 10) != 0)
+	at += strlen(WORDS_MISMATCH_EXPECTED);
+	if (!parse_version(&at, &error->expected) ||
+		strncmp(at, WORDS_MISMATCH_PRESENT, strlen(WORDS_MISMATCH_PRESENT)) != 0)
 		return;
-	at += strlen(", present ");
+	at += strlen(WORDS_MISMATCH_PRESENT);
 	parse_version(&at, &error->present);
 }
 

@@ -27,6 +27,7 @@
 #include "norikv.pb-c.h"
 #include "norikv_ext.pb-c.h"
 #include "wire.h"
+#include "words.h"
 
 #define NK_BACKOFF_FIRST_MS 10
 #define NK_BACKOFF_LARGEST_MS 1000
@@ -381,7 +382,7 @@ extern void nk_error_from_status(nk_rpc *rpc, nk_verdict verdict);
 extern void nk_error_share(nk_rpc *member, const nk_rpc *carrier);
 /* No server was reached; why NULL: in time. */
 extern void nk_error_unreachable(nk_rpc *rpc, const char *why);
-/* "Version mismatch: expected 1/2, present 1/3" taken apart where it is one. */
+/* WORDS_MISMATCH_FORMAT taken apart where it is one. */
 extern void nk_error_parse_mismatch(norikv_error *error, const char *text, size_t size);
 /* A key for a message: printable bytes, the rest as \xNN, shortened. */
 extern const char *nk_show_key(char *out, size_t out_size, norikv_slice key);

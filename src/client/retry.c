@@ -36,10 +36,9 @@ judge_unavailable(const char *text, size_t size)
 {
 	static const char *const refusals[] = {
 		/* NoriKV's own server */
-		"NOT_LEADER",
+		WORDS_NOT_LEADER,
 		/* norikvd */
-		"nothing was done", "nothing was written", "this server is shutting down",
-		": try again",
+		WORDS_NOTHING_DONE, WORDS_NOTHING_WRITTEN, WORDS_SHUTTING_DOWN, WORDS_TRY_AGAIN,
 		/* gRPC, where a channel that was READY a moment ago no longer is */
 		"failed to connect to all addresses", "DNS resolution failed"
 	};
@@ -56,7 +55,7 @@ nk_verdict
 nk_judge(grpc_status_code status, const char *text, size_t size, bool from_server)
 {
 	/* norikvd, whatever the code */
-	if (status != GRPC_STATUS_OK && says(text, size, "outcome unknown"))
+	if (status != GRPC_STATUS_OK && says(text, size, WORDS_OUTCOME_UNKNOWN))
 		return NK_VERDICT_LOST;
 	switch (status)
 	{

@@ -14,6 +14,7 @@
 #include <grpc/support/time.h>
 
 #include "unpack.h"
+#include "words.h"
 
 /* The size of a status message: it travels in a header of limited size. */
 #define STATUS_TEXT_SIZE 1024
@@ -317,7 +318,7 @@ call_take_memory(call *self, size_t size)
 		return true;
 	}
 	call_fail(self, GRPC_STATUS_UNAVAILABLE, "requests and answers in flight have %llu "
-			  "bytes, which is as much as may be: try again",
+			  "bytes, which is as much as may be" WORDS_TRY_AGAIN,
 			  (unsigned long long) bounds_limit(in_flight));
 	return false;
 }

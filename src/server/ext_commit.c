@@ -13,6 +13,7 @@
 #include "norikv_ext.pb-c.h"
 #include "request.h"
 #include "unpack.h"
+#include "words.h"
 
 /*
  * What an operation takes beside its bytes: the message, its pointer, a version,
@@ -208,8 +209,8 @@ stage_memory(call *owner, size_t size)
 	else
 	{
 		snprintf(error, sizeof(error), "Commits that are not complete take all the "
-				 "memory there is for them, %llu bytes, %llu for one connection: "
-				 "try again",
+				 "memory there is for them, %llu bytes, %llu for one connection"
+				 WORDS_TRY_AGAIN,
 				 (unsigned long long) bounds_limit(staged), most);
 		refuse(owner, GRPC_STATUS_UNAVAILABLE, error);
 	}
@@ -302,7 +303,7 @@ message_received(call *owner, bool ok)
 	{
 		if (!ok || message == NULL)
 			refuse(owner, GRPC_STATUS_INVALID_ARGUMENT,
-				   "the stream closed before a message with end: nothing was written");
+				   "the stream closed before a message with end: " WORDS_NOTHING_WRITTEN);
 		else if (stage(owner, message))
 			call_receive(owner, &self->message, message_received);
 	}

@@ -3,6 +3,8 @@
  */
 #include "services.h"
 
+#include "words.h"
+
 const method *const server_methods[] = {
 	&kv_put,
 	&kv_get,
@@ -32,5 +34,5 @@ service_may_start(void *arg)
 void
 service_fail_draining(call *self)
 {
-	call_fail_text(self, GRPC_STATUS_UNAVAILABLE, "this server is shutting down");
+	call_fail_text(self, GRPC_STATUS_UNAVAILABLE, WORDS_SHUTTING_DOWN);
 }

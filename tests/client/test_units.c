@@ -204,6 +204,38 @@ judge(grpc_status_code status, const char *text, bool from_server)
 	return nk_judge(status, text, strlen(text), from_server);
 }
 
+/* What our servers say for certain, and what the client makes of it. */
+static void
+test_words(void **state)
+{
+	static const char *const refusals[] = {
+		WORDS_NOTHING_DONE, WORDS_NOTHING_WRITTEN, WORDS_SHUTTING_DOWN, WORDS_TRY_AGAIN,
+		WORDS_NOT_LEADER
+	};
+	char		text[200];
+	norikv_error error;
+
+	(void) state;
+	for (size_t i = 0; i < sizeof(refusals) / sizeof(refusals[0]); i++)
+	{
+		snprintf(text, sizeof(text), "memory is full%s; so it is", refusals[i]);
+		assert_int_equal(judge(GRPC_STATUS_UNAVAILABLE, text, true), NK_VERDICT_REFUSED);
+		assert_int_equal(judge(GRPC_STATUS_UNAVAILABLE, text, false),
+						 NK_VERDICT_REFUSED);
+		/* the stronger word */
+		snprintf(text, sizeof(text), WORDS_OUTCOME_UNKNOWN ": not that %s", refusals[i]);
+		for (int code = GRPC_STATUS_CANCELLED; code <= GRPC_STATUS_UNAUTHENTICATED; code++)
+			assert_int_equal(judge(code, text, true), NK_VERDICT_LOST);
+	}
+	snprintf(text, sizeof(text), WORDS_MISMATCH_FORMAT, WORDS_ABSENT, "2/3");
+	nk_error_clear(&error);
+	nk_error_parse_mismatch(&error, text, strlen(text));
+	assert_true(error.version_mismatch);
+	assert_int_equal(error.expected.index, 0);
+	assert_int_equal(error.present.term, 2);
+	assert_int_equal(error.present.index, 3);
+}
+
 static void
 test_verdicts(void **state)
 {
@@ -500,6 +532,7 @@ main(void)
 		cmocka_unit_test(test_addresses),
 		cmocka_unit_test(test_bad_addresses),
 		cmocka_unit_test(test_options),
+		cmocka_unit_test(test_words),
 		cmocka_unit_test(test_verdicts),
 		cmocka_unit_test(test_mismatches),
 		cmocka_unit_test(test_shown_keys),

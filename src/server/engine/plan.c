@@ -11,6 +11,7 @@
 #include "batch.h"
 #include "idempotency.h"
 #include "unit.h"
+#include "words.h"
 
 /* A range of up to this many keys is deleted one by one; RocksDB's range
  * deletions slow down every later read that passes them. */
@@ -38,7 +39,7 @@ static const char *
 show_version(bool present, engine_version version, char *buffer, size_t size)
 {
 	if (!present)
-		return "absent";
+		return WORDS_ABSENT;
 	snprintf(buffer, size, "%" PRIu64 "/%" PRIu64, version.term, version.index);
 	return buffer;
 }
@@ -54,7 +55,7 @@ fail_mismatch(batch *self, const engine_op *op, const pending *key, engine_resul
 	result->version = live ? key->entry.version : (engine_version) {0, 0};
 	result->existed = live;
 	result->text = arena_printf(&self->memory,
-								"Version mismatch: expected %s, present %s",
+								WORDS_MISMATCH_FORMAT,
 								show_version(op->condition == ENGINE_IF_VERSION,
 											 op->version, expected, sizeof(expected)),
 								show_version(live, key->entry.version,
