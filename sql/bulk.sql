@@ -76,6 +76,9 @@ DROP SERVER small;
 
 -- Big answers
 SELECT norikv.mput(array_agg('bulk:big' || i), array_agg(repeat(i::text, 1000000))) FROM generate_series(1, 9) i;
+-- ... and requests: what a server takes at once is its own affair.
+SELECT norikv.mput(array_agg('bulk:many' || i), array_agg(repeat('v', 700000))) FROM generate_series(1, 100) i;
+SELECT count(*), sum(length(value)) FROM norikv.scan('bulk:many');
 SELECT key, length(value), left(value, 1) FROM norikv.mget('{bulk:big9,bulk:big1,bulk:big5}');
 SELECT count(*), sum(length(value)) FROM norikv.scan('bulk:big');
 SELECT norikv.mdelete(array_agg(key)) > 0 AS cleaned FROM norikv.scan('bulk:', keys_only => true);

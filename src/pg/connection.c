@@ -398,6 +398,7 @@ NorikvGetCapabilities(NorikvConnection *connection)
 		info = norikv_call_info(call->call);
 		capabilities->named = info->name[0] != '\0';
 		capabilities->transactions = info->transactions;
+		capabilities->commit_bytes = info->commit_bytes;
 		capabilities->known = true;
 		NorikvFree(call);
 	}

@@ -103,6 +103,7 @@ typedef struct NorikvCapabilities
 	bool known; /* Info was asked */
 	bool named; /* the server has Info */
 	bool transactions;
+	uint64 commit_bytes; /* that one Commit may hold; 0: no limit is known */
 } NorikvCapabilities;
 
 typedef struct NorikvConnection
@@ -252,6 +253,22 @@ extern void NorikvRequireArgument(FunctionCallInfo fcinfo, int argument,
 								  const char *name);
 /* NULL: the server's option decides. */
 extern const char *NorikvConsistencyArgument(FunctionCallInfo fcinfo, int argument);
+
+/* ---- array.c: arrays of keys and values ---- */
+
+typedef struct NorikvElements
+{
+	Oid type; /* text or one like it, bytea, json or jsonb; never a domain */
+	Datum *values;
+	bool *nulls;
+	int count;
+} NorikvElements;
+
+/* The arguments "keys", the first, and "vals", the second, taken apart. */
+extern void NorikvKeysArgument(FunctionCallInfo fcinfo, NorikvElements *elements);
+extern void NorikvValuesArgument(FunctionCallInfo fcinfo, NorikvElements *elements);
+/* An element of "keys", which must not be null, as key of a call. */
+extern norikv_slice NorikvElementKey(const NorikvElements *elements, int i);
 
 /* ---- buffer.c: writes that wait for COMMIT ---- */
 
