@@ -30,7 +30,7 @@
 #define SHORTEST_PAUSE 100 /* ms between an end and the next start */
 #define LONGEST_PAUSE 10000
 #define LONGEST_LOCK_PAUSE 1000 /* where another process only has to end */
-#define STEADY_AFTER 10000		/* ms of service after which all is well again */
+#define STEADY_AFTER 1000 /* ms of service after which an end is an accident, not a loop */
 #define END_TIMEOUT 5000		/* ms that norikvd has to end, and that backends have */
 #define POLL_US 10000			/* while PostgreSQL shuts down */
 #define REMIND_AFTER (3600 * 1000) /* ms until the same trouble is told again */
