@@ -33,8 +33,9 @@ OPT := $(or $(OPT_$(VARIANT)),-O2 -g)
 CPPFLAGS_ALL := -D_GNU_SOURCE -I$(OUT)/proto -Isrc/wire -Isrc/client -Isrc/server \
 	-Isrc/server/engine $(shell pkg-config --cflags $(PACKAGES)) $(CPPFLAGS)
 CFLAGS_ALL := -std=gnu11 $(OPT) $(WARNINGS) -fPIC -fvisibility=hidden -pthread $(CFLAGS)
-# gRPC core and RocksDB are C++ inside; the C API is all we link against.
-LIBS := $(shell pkg-config --libs grpc libprotobuf-c libxxhash) -lgpr -lpthread
+# gRPC core and RocksDB are C++ inside; the C API is all we link against. pkg-config
+# names what a static gRPC would need too: of the shared ones, no more than are used.
+LIBS := -Wl,--as-needed $(shell pkg-config --libs grpc libprotobuf-c libxxhash) -lgpr -lpthread
 SERVER_LIBS := $(LIBS) -lrocksdb -lcrypto
 TEST_LIBS := -lcmocka
 
@@ -143,10 +144,15 @@ install: all
 	ln -sf libnorikv.so.$(VERSION) $(DESTDIR)$(libdir)/libnorikv.so
 	install -m 644 src/client/norikv.h $(DESTDIR)$(includedir)
 	install -m 644 $(OUT)/norikv.pc $(DESTDIR)$(libdir)/pkgconfig
+	install -d $(addprefix $(DESTDIR)$(mandir)/man,1 3 8)
+	install -m 644 docs/man/norikv.1 $(DESTDIR)$(mandir)/man1
+	install -m 644 docs/man/norikv.3 $(DESTDIR)$(mandir)/man3
+	install -m 644 docs/man/norikvd.8 $(DESTDIR)$(mandir)/man8
 
 uninstall:
 	rm -f $(addprefix $(DESTDIR)$(bindir)/,norikvd norikv) \
 		$(addprefix $(DESTDIR)$(libdir)/,libnorikv.a libnorikv.so $(SONAME) libnorikv.so.$(VERSION) pkgconfig/norikv.pc) \
-		$(DESTDIR)$(includedir)/norikv.h
+		$(DESTDIR)$(includedir)/norikv.h \
+		$(addprefix $(DESTDIR)$(mandir)/,man1/norikv.1 man3/norikv.3 man8/norikvd.8)
 
 -include $(shell find $(OUT) -name '*.d' 2>/dev/null)

@@ -24,7 +24,7 @@ PG_CPPFLAGS := -Isrc/client -Isrc/pg -DNORIKV_EXTVERSION='"$(EXTVERSION)"'
 ifdef WERROR
 PG_CFLAGS := -Werror
 endif
-SHLIB_LINK := $(LIBNORIKV) -Wl,--exclude-libs,ALL \
+SHLIB_LINK := $(LIBNORIKV) -Wl,--exclude-libs,ALL -Wl,--as-needed \
 	$(shell pkg-config --libs grpc libprotobuf-c libxxhash) -lgpr
 # No bitcode: none of these functions gains from being inlined by the JIT.
 override with_llvm := no

@@ -82,8 +82,9 @@ fail_present(nk_write *write)
 	char		key[100];
 
 	nk_error_set(error, NORIKV_FAILED_PRECONDITION,
-				 "Put of %s on %s: Version mismatch: expected absent, present %" PRIu64
-				 "/%" PRIu64, nk_show_key(key, sizeof(key), write->operation.key),
+				 "Put of %s on %s: " WORDS_MISMATCH ": " WORDS_MISMATCH_EXPECTED
+				 WORDS_ABSENT WORDS_MISMATCH_PRESENT "%" PRIu64 "/%" PRIu64,
+				 nk_show_key(key, sizeof(key), write->operation.key),
 				 write->rpc.node->address.name, present.term, present.index);
 	snprintf(error->node, sizeof(error->node), "%s", write->rpc.node->address.name);
 	error->version_mismatch = true;
