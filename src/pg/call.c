@@ -88,17 +88,40 @@ count(NorikvCall *call)
 					INSTR_TIME_GET_MICROSEC(elapsed));
 }
 
-void
-NorikvFree(NorikvCall *call)
+/*
+ * A single get or write that has ended is memory and nothing else: gRPC has no part in
+ * freeing it. Others may have streams under way, which freeing them cancels.
+ */
+static bool
+at_rest(const NorikvCall *call)
+{
+	NorikvOperation operation = call->subject.operation;
+
+	return norikv_call_done(call->call) &&
+		(operation == NORIKV_CALL_GET || operation == NORIKV_CALL_PUT ||
+		 operation == NORIKV_CALL_DELETE);
+}
+
+static void
+free_call(norikv_call *call)
 {
 	sigset_t saved;
 
+	NorikvBlockSignals(&saved);
+	norikv_call_free(call);
+	NorikvRestoreSignals(&saved);
+}
+
+void
+NorikvFree(NorikvCall *call)
+{
 	if (call->call != NULL)
 	{
 		count(call);
-		NorikvBlockSignals(&saved);
-		norikv_call_free(call->call);
-		NorikvRestoreSignals(&saved);
+		if (at_rest(call))
+			norikv_call_free(call->call);
+		else
+			free_call(call->call);
 	}
 	call->call = NULL;
 	call->subject.connection->live_calls--;
