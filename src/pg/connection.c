@@ -22,6 +22,8 @@
 
 #include "worker/launcher.h"
 
+#define EMBEDDED_POLL_MS 10
+
 /* What a name and the current user come to. */
 typedef struct Target
 {
@@ -195,6 +197,28 @@ new_client(const NorikvSettings *settings, const char *name)
 	return client;
 }
 
+/*
+ * Before this PostgreSQL's own norikvd has once become ready, the socket is not to be
+ * used: by a mistaken norikv.data_dir another PostgreSQL's may listen there, which
+ * has the store, and keeps ours waiting.
+ */
+static void
+await_embedded(const char *name, int timeout)
+{
+	for (int waited = 0; NorikvEmbeddedGeneration() == 0; waited += EMBEDDED_POLL_MS)
+	{
+		const char *trouble = NorikvEmbeddedTrouble();
+
+		if (waited >= timeout)
+			ereport(ERROR, errcode(ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION),
+					errmsg("could not connect to server \"%s\"", name),
+					errdetail("The embedded server did not become ready within %d ms.",
+							  timeout),
+					trouble != NULL ? errhint("%s", trouble) : 0);
+		NorikvSleep(EMBEDDED_POLL_MS);
+	}
+}
+
 /* Errors leave nothing behind: the context is the caller's until all is well. */
 static NorikvConnection *
 open_connection(const Target *target)
@@ -225,8 +249,9 @@ open_connection(const Target *target)
 	if (connection->settings.nodes == NULL)
 	{
 		connection->embedded = true;
-		connection->generation = NorikvEmbeddedGeneration();
 		connection->settings.nodes = pstrdup(NorikvEmbeddedNodes());
+		await_embedded(connection->name, connection->settings.timeout);
+		connection->generation = NorikvEmbeddedGeneration();
 	}
 	connection->stat = NorikvStatAttach(MyDatabaseId, connection->name);
 	connection->client = new_client(&connection->settings, connection->name);

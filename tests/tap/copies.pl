@@ -85,6 +85,17 @@ stop_process($other);
 ok(await_norikvd($node), 'it goes on when that process is gone');
 ok($node->poll_query_until('postgres', q{SELECT norikv.get('k') = 'original'}), 'with the store');
 
+# ---- Two PostgreSQLs with one store ----
+
+# The socket is in the store as well, but there is another's server behind it.
+symlink($store, "$directory/store") or die $!;
+my $second = norikv_cluster('second', conf => "norikv.data_dir = '$directory/store'\n");
+ok(await_log($second, qr/waits for another process that uses the store/), 'the second one waits');
+like(error_of($second, q{SELECT norikv.put('k', 'second')}),
+	qr/ERROR:  08001:.*HINT:.*Another process uses the store/s, 'and writes nothing');
+store_answers($node, 'k', 'original', 'the first one has its store to itself');
+$second->stop;
+
 # ---- A copied data directory ----
 
 my $before = $node->safe_psql('postgres', q{SELECT norikv.put('version', 'x')});

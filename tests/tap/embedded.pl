@@ -3,6 +3,7 @@
 use strict;
 use warnings;
 
+use IPC::Run ();
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -165,6 +166,11 @@ for my $round (1 .. rounds(50))
 write_and_check('stopped while it was starting');
 $node->stop('fast');
 none_left('the end');
+
+IPC::Run::run([ 'postgres', '--single', '-D', $data, 'postgres' ],
+	'<', \"SELECT norikv.get('k');\n", '>', \my $ignored, '2>', \my $complaint);
+like($complaint, qr/ERROR:  there is no embedded NoriKV server in single-user mode/,
+	'single-user mode has none, and says so');
 unlike(slurp_log($node), qr/PANIC|TRAP:|signal 11|signal 6/, 'nothing crashed of its own');
 
 done_testing();

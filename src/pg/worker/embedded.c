@@ -108,6 +108,10 @@ NorikvEmbeddedNodes(void)
 			   "shared_preload_libraries", "'norikv'");
 	if (!norikv_embedded)
 		refuse("\"norikv.embedded\" is off", "norikv.embedded", "on");
+	if (!IsUnderPostmaster)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("there is no embedded NoriKV server in single-user mode"),
+						errhint("Start PostgreSQL as a server.")));
 	if (RecoveryInProgress())
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("there is no embedded NoriKV server on a standby"),
