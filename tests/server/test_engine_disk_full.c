@@ -15,8 +15,10 @@
 #include "support/preload.h"
 
 #define VALUE_SIZE 10000
+#define MAX_VALUE_SIZE 1000000
 #define TRIES 200
 #define PAUSE_US 100000
+#define BRIM_PAUSE_US 1500000
 
 static const disk_faults *faults;
 
@@ -42,20 +44,27 @@ teardown(void **state)
 }
 
 static engine_status
-try_put(engine *on, unsigned number)
+try_put_sized(engine *on, unsigned number, size_t size)
 {
-	static char value[VALUE_SIZE];
+	static char value[MAX_VALUE_SIZE];
+	static uint64_t random;
 	char		key[16];
-	engine_op	op = {.kind = ENGINE_PUT, .value = {value, sizeof(value)}};
+	engine_op	op = {.kind = ENGINE_PUT, .value = {value, size}};
 	engine_status status;
 
 	/* Nothing that compresses, lest it fit after all. */
-	for (size_t i = 0; i < sizeof(value); i++)
-		value[i] = (char) rand();
+	for (size_t i = 0; i + 8 <= size; i += 8)
+		store_u64(value + i, random_below(&random, UINT64_MAX));
 	snprintf(key, sizeof(key), "big%05u", number);
 	op.key = TEXT(key);
 	commit_op(on, op, &status);
 	return status;
+}
+
+static engine_status
+try_put(engine *on, unsigned number)
+{
+	return try_put_sized(on, number, VALUE_SIZE);
 }
 
 static bool
@@ -78,19 +87,20 @@ put_works_again(engine *on)
 		commit_op(on, op, &status);
 		if (status.code == ENGINE_OK)
 			return true;
+		assert_int_not_equal(status.code, ENGINE_DATA_LOSS);
 		usleep(PAUSE_US);
 	}
 	print_message("still: %s\n", status.text);
 	return false;
 }
 
-/* Puts until the disk is full; how many were acknowledged. */
+/* Puts from this number on until the disk is full; how many there are then. */
 static unsigned
-fill_disk(engine *on)
+fill_disk(engine *on, unsigned first, size_t size)
 {
-	for (unsigned number = 0; number < 10000; number++)
+	for (unsigned number = first; number < 100000; number++)
 	{
-		engine_status status = try_put(on, number);
+		engine_status status = try_put_sized(on, number, size);
 
 		if (status.code == ENGINE_OK)
 			continue;
@@ -169,7 +179,7 @@ test_full_disk(void **state)
 	put_ttl(on, "brief", "here", 1000);
 	reader_start(&reading, on);
 	faults->set_room(1 << 20);
-	acknowledged = fill_disk(on);
+	acknowledged = fill_disk(on, 0, VALUE_SIZE);
 	assert_true(acknowledged > 10);
 
 	assert_int_equal(try_put(on, acknowledged).code, ENGINE_RESOURCE_EXHAUSTED);
@@ -198,6 +208,67 @@ test_full_disk(void **state)
 	assert_value(fix->engine, "again", "yes");
 }
 
+/* Until it stays full, though all is given back that can be. */
+static unsigned
+fill_to_the_brim(engine *on, size_t size)
+{
+	unsigned	filled = 0;
+	unsigned	before;
+
+	do
+	{
+		before = filled;
+		filled = fill_disk(on, filled, size);
+		if (filled > before)
+			usleep(BRIM_PAUSE_US);
+	} while (filled > before);
+	return filled;
+}
+
+static void
+delete_all(engine *on, unsigned n)
+{
+	char		key[16];
+
+	for (unsigned number = 0; number < n; number++)
+	{
+		snprintf(key, sizeof(key), "big%05u", number);
+		assert_true(delete_text(on, key));
+	}
+}
+
+/* Nobody but the engine frees anything: deletions alone must lead to room. */
+static void
+test_deletes_make_room(void **state)
+{
+	static const size_t sizes[] = {900000, 10000, 250000, 30000};
+	fixture    *fix = *state;
+	unsigned	n = rounds(10);
+
+	fix->max_memory = 256 << 20;
+	for (unsigned round = 0; round < n; round++)
+	{
+		size_t		size = sizes[round % lengthof(sizes)];
+		unsigned	first;
+		unsigned	second;
+
+		fixture_reopen(fix);
+		faults->set_room((24 << 20) + (INT64_C(3000017) * round) % (24 << 20));
+		first = fill_to_the_brim(fix->engine, size);
+		assert_true(first * size > 8 << 20);
+		delete_all(fix->engine, first);
+		assert_true(put_works_again(fix->engine));
+		/* And not just for that one. */
+		second = fill_to_the_brim(fix->engine, size);
+		print_message("%zu bytes: %u, then %u\n", size, first, second);
+		assert_true(second > first / 4);
+		delete_all(fix->engine, second);
+		assert_true(put_works_again(fix->engine));
+		faults->set_room(INT64_MAX);
+		assert_true(delete_text(fix->engine, "again"));
+	}
+}
+
 /* Not even the reserve helps: somebody else took that room at once. */
 static void
 test_no_room_at_all(void **state)
@@ -221,6 +292,37 @@ test_no_room_at_all(void **state)
 	assert_false(is_there(on, 1));
 }
 
+/* A backup that found no room leaves none of its own behind, and can be had later. */
+static void
+test_backup_without_room(void **state)
+{
+	fixture    *fix = *state;
+	char		backup[80];
+	engine_status status;
+	struct stat found;
+
+	for (unsigned number = 0; number < 100; number++)
+		assert_int_equal(try_put(fix->engine, number).code, ENGINE_OK);
+	snprintf(backup, sizeof(backup), "%s/backup", fix->root);
+	for (int64_t room = 1; room <= 201; room += 100)
+	{
+		faults->set_room(room);
+		assert_false(engine_backup(fix->engine, backup, &status));
+		assert_true(status.text[0] != '\0');
+		assert_int_equal(stat(backup, &found), -1);
+		faults->set_room(INT64_MAX);
+		assert_true(put_works_again(fix->engine));
+	}
+	faults->fail_syncs(1);
+	assert_false(engine_backup(fix->engine, backup, &status));
+	assert_int_equal(stat(backup, &found), -1);
+	faults->fail_syncs(0);
+	assert_true(put_works_again(fix->engine));
+	if (!engine_backup(fix->engine, backup, &status))
+		fail_msg("%s", status.text);
+	assert_int_equal(stat(backup, &found), 0);
+}
+
 /* The answer tells what is in the store, whichever way a failed sync went. */
 static void
 test_failed_sync(void **state)
@@ -241,6 +343,39 @@ test_failed_sync(void **state)
 			continue;
 		fixture_reopen(fix);
 		assert_false(is_there(fix->engine, number));
+	}
+}
+
+/* What the engine remembers of a slot goes the way of the write. */
+static void
+test_failed_sync_of_slots(void **state)
+{
+	fixture    *fix = *state;
+	engine_op	op = {.kind = ENGINE_ADD, .key = TEXT("n"), .delta = 1};
+	unsigned	n = rounds(60);
+	int64_t		added = 0;
+
+	for (unsigned number = 1; number <= n; number++)
+	{
+		engine_unit unit = {.atomic = true, .ops = &op, .n_ops = 1};
+		char		key[96];
+		answer		first;
+		answer		second;
+
+		snprintf(key, sizeof(key), "~nk1/0a1b2c3d-4e5f-6071-8293-a4b5c6d7e8f9/0/%u",
+				 number);
+		unit.idempotency_key = TEXT(key);
+		faults->fail_syncs(number % 3 == 0 ? 1 : 0);
+		commit_unit(fix->engine, &unit, &first);
+		faults->fail_syncs(0);
+		assert_true(put_works_again(fix->engine));
+		unit.next = NULL;
+		commit_unit(fix->engine, &unit, &second);
+		assert_int_equal(second.status.code, ENGINE_OK);
+		assert_int_equal(second.repeated, first.status.code == ENGINE_OK);
+		assert_int_equal(second.results[0].value, ++added);
+		answer_free(&first);
+		answer_free(&second);
 	}
 }
 
@@ -276,8 +411,11 @@ main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_full_disk, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_deletes_make_room, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_backup_without_room, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_no_room_at_all, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_failed_sync, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_failed_sync_of_slots, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_scan_survives_reopening, setup, teardown),
 	};
 	const disk_faults *(*get) (void);

@@ -192,6 +192,7 @@ typedef struct expectation
 {
 	expected_key keys[THREADS][KEYS];
 	note		last_done[THREADS];
+	note		last_begun[THREADS];
 	bool		under_way[THREADS];
 	uint64_t	last_index;
 } expectation;
@@ -212,6 +213,7 @@ take_note(void *arg, const void *data, size_t size)
 		case NOTE_BEGIN:
 			key->under_way = true;
 			key->next_counter = what.counter;
+			self->last_begun[what.thread] = what;
 			break;
 		case NOTE_DONE:
 			key->under_way = false;
@@ -270,6 +272,38 @@ repeats_are_recognised(engine *on, const expectation *expected)
 	return true;
 }
 
+/*
+ * What was put is there, acknowledged or not: then it is remembered as well. And
+ * where it is not remembered, it was not there.
+ */
+static bool
+writes_and_records_agree(engine *on, const expectation *expected)
+{
+	for (unsigned i = 0; i < THREADS; i++)
+	{
+		const note *begun = &expected->last_begun[i];
+		engine_status status;
+		engine_result result;
+		bool		repeated;
+		char		name[24];
+		got			found;
+
+		if (!expected->under_way[i] || begun->counter == 0 ||
+			begun->key >= KEYS - BRIEF_KEYS)
+			continue;
+		name_of(i, begun->key, name);
+		found = get_text(on, name);
+		if (found.version.index != 0 &&
+			strtoull(found.value, NULL, 10) != begun->counter)
+			found.version.index = 0;
+		result = send_request(on, begun, &status, &repeated);
+		if (status.code != ENGINE_OK || repeated != (found.version.index != 0) ||
+			(repeated && result.version.index != found.version.index))
+			return false;
+	}
+	return true;
+}
+
 /* True where nothing acknowledged is missing. */
 static bool
 check_image(const char *root, const expectation *expected, const char **failure)
@@ -298,6 +332,8 @@ check_image(const char *root, const expectation *expected, const char **failure)
 	*failure = wrong > 0 ? "keys are not as acknowledged" : NULL;
 	if (*failure == NULL && !repeats_are_recognised(fix.engine, expected))
 		*failure = "a repeated request was not recognised";
+	if (*failure == NULL && !writes_and_records_agree(fix.engine, expected))
+		*failure = "a write is there without its record, or a record without its write";
 	if (*failure == NULL && put_text(fix.engine, "new", "").index <= expected->last_index)
 		*failure = "a version was given twice";
 	fixture_close(&fix);

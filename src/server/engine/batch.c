@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "idempotency.h"
+#include "words.h"
 
 void
 batch_init(batch *self, table *to, idempotency_count *count, slot_cache *slots)
@@ -72,19 +73,10 @@ record_of(batch *self, const idempotency_key *key)
 	return record;
 }
 
-void
-batch_add(batch *self, engine_unit *unit)
+static void
+start_plan(batch *self, plan *added, engine_unit *unit)
 {
-	plan	   *added = &self->plans[self->n_plans++];
-	engine_code code = unit->may_start != NULL ? unit->may_start(unit->arg) : ENGINE_OK;
-
-	*added = (plan) {.unit = unit, .started = code == ENGINE_OK};
-	if (!added->started)
-	{
-		plan_refuse(added, code, "%s before the request was started; nothing was done",
-					code == ENGINE_CANCELLED ? "cancelled" : "the deadline passed");
-		return;
-	}
+	*added = (plan) {.unit = unit, .started = true};
 	added->results = arena_alloc(&self->memory, unit->n_ops * sizeof(engine_result));
 	added->steps = arena_alloc(&self->memory, unit->n_ops * sizeof(step));
 	for (size_t i = 0; i < unit->n_ops; i++)
@@ -92,6 +84,36 @@ batch_add(batch *self, engine_unit *unit)
 	added->idempotency = idempotency_key_of(unit, &self->memory);
 	if (added->idempotency.given)
 		added->record = record_of(self, &added->idempotency);
+}
+
+void
+batch_add(batch *self, engine_unit *unit)
+{
+	plan	   *added = &self->plans[self->n_plans++];
+	engine_code code = unit->may_start != NULL ? unit->may_start(unit->arg) : ENGINE_OK;
+
+	if (code == ENGINE_OK)
+	{
+		start_plan(self, added, unit);
+		return;
+	}
+	*added = (plan) {.unit = unit};
+	plan_refuse(added, code, "%s before the request was started; " WORDS_NOTHING_DONE,
+				code == ENGINE_CANCELLED ? "cancelled" : "the deadline passed");
+}
+
+void
+batch_again(batch *self)
+{
+	size_t		n_plans = self->n_plans;
+
+	batch_reset(self);
+	self->n_plans = n_plans;
+	for (size_t i = 0; i < n_plans; i++)
+	{
+		if (self->plans[i].started)
+			start_plan(self, &self->plans[i], self->plans[i].unit);
+	}
 }
 
 bool

@@ -73,6 +73,8 @@ extern void batch_reset(batch *self);
 extern void batch_add(batch *self, engine_unit *unit);
 /* Decides all units; false where the store could not be read. */
 extern bool batch_decide(batch *self, engine_status *status);
+/* As if nothing had been decided yet. */
+extern void batch_again(batch *self);
 /* What was decided is in the table. */
 extern void batch_written(batch *self);
 /* Instead of what was decided. */

@@ -16,6 +16,7 @@
 #include "meta.h"
 #include "sweep.h"
 #include "unit.h"
+#include "words.h"
 
 /* A batch is cut here; a single unit may be larger. */
 #define BATCH_MAX_BYTES (4 * 1024 * 1024)
@@ -23,6 +24,7 @@
 /* How often a store that failed is tried again. */
 #define RETRY_MS 1000
 #define RECLAIM_MS 10000
+#define ROOM_MS 30000
 /* Of the memory, for the records of slots: 5,000 of them in 256 MiB. */
 #define SLOT_CACHE_SHARE 256
 
@@ -52,11 +54,13 @@ struct committer
 	slot_cache *slots;
 	engine_version version;		/* the newest one given */
 	bool		full;			/* puts are refused until there is room */
+	bool		deleted;		/* since room was last reclaimed */
 	bool		broken;			/* the table could not be opened again */
 	bool		more_to_sweep;
 	uint64_t	next_tick_ms;
 	uint64_t	next_retry_ms;
-	uint64_t	next_reclaim_ms;	/* store time */
+	uint64_t	next_room_ms;	/* for room on the disk */
+	uint64_t	next_reclaim_ms;	/* for records; store time */
 };
 
 static uint64_t
@@ -84,14 +88,24 @@ read_back(committer *self, engine_status *status)
 }
 
 static void
-make_room(committer *self)
+refuse_puts(committer *self)
 {
 	if (!self->full)
 		self->options.log(ENGINE_LOG_ERROR,
 						  "the disk is full: puts are refused until there is room, "
-						  "reads and deletes go on");
+						  "reads and deletes go on. Free room on the disk, or delete "
+						  "keys: their room is given back within seconds");
 	self->full = true;
-	if (self->options.directory != NULL)
+	/* There may be something to give back already. */
+	self->deleted = true;
+}
+
+/* False: there was no room to make. */
+static bool
+make_room(committer *self)
+{
+	refuse_puts(self);
+	return self->options.directory != NULL &&
 		directory_release_reserve(self->options.directory);
 }
 
@@ -111,9 +125,8 @@ reopen(committer *self)
 		!read_back(self, &status);
 	if (!self->broken)
 		return;
-	if (status.code == ENGINE_RESOURCE_EXHAUSTED && !self->full)
+	if (status.code == ENGINE_RESOURCE_EXHAUSTED && make_room(self))
 	{
-		make_room(self);
 		reopen(self);
 		return;
 	}
@@ -127,7 +140,7 @@ static void
 recover(committer *self, const engine_status *failure)
 {
 	self->options.log(ENGINE_LOG_ERROR, "a write to the store failed: %s", failure->text);
-	if (failure->code == ENGINE_RESOURCE_EXHAUSTED)
+	if (failure->code == ENGINE_RESOURCE_EXHAUSTED && !self->full)
 		make_room(self);
 	reopen(self);
 }
@@ -142,12 +155,13 @@ answer_failed(committer *self, const engine_status *failure)
 		return;
 	if (self->broken)
 		status_set(&answer, ENGINE_UNAVAILABLE,
-				   "outcome unknown: the write failed and the store is down: %.300s",
+				   WORDS_OUTCOME_UNKNOWN ": the write failed and the store is down: %.300s",
 				   failure->text);
 	else if (version_pack(self->version) == version_pack(of->last))
 		return;
 	else
-		status_set(&answer, failure->code, "nothing was written: %.400s", failure->text);
+		status_set(&answer, failure->code, WORDS_NOTHING_WRITTEN ": %.400s",
+				   failure->text);
 	batch_refuse(of, &answer);
 }
 
@@ -189,6 +203,7 @@ sweep_step(committer *self)
 
 	if (keys_changed || records_changed)
 		write_now(self, false);
+	self->deleted = self->deleted || keys_changed || records_changed;
 	self->more_to_sweep = (more_keys || more_records) && !self->broken;
 }
 
@@ -217,21 +232,55 @@ reclaim_records(committer *self)
 	}
 }
 
+/* Also now and then without deletions: what a scan still read may be free now. */
+static void
+reclaim_room(committer *self, uint64_t now)
+{
+	table	   *from = self->options.table;
+	bool		due = self->deleted || !from->methods->reclaimed(from) ||
+		now >= self->next_room_ms;
+
+	if (!due || !from->methods->reclaim(from))
+		return;
+	self->deleted = false;
+	self->next_room_ms = now + ROOM_MS;
+}
+
+/* The reserve has to do for the next time, so the last one must be over. */
+static bool
+is_room_again(const committer *self)
+{
+	table	   *in = self->options.table;
+
+	return self->options.directory == NULL ||
+		(in->methods->reclaimed(in) &&
+		 directory_restore_reserve(self->options.directory));
+}
+
 static void
 try_to_leave_failure(committer *self)
 {
 	uint64_t	now = monotonic_ms();
 
-	if ((!self->full && !self->broken) || now < self->next_retry_ms)
+	if (now < self->next_retry_ms)
 		return;
 	self->next_retry_ms = now + RETRY_MS;
+	if (!self->full && !self->broken)
+	{
+		/* It may have been made small, when there was little room. */
+		if (self->options.directory != NULL)
+			directory_restore_reserve(self->options.directory);
+		return;
+	}
 	if (self->broken)
 		reopen(self);
 	if (self->broken || !self->full)
 		return;
-	if (self->options.directory != NULL &&
-		!directory_restore_reserve(self->options.directory))
+	if (!is_room_again(self))
+	{
+		reclaim_room(self, now);
 		return;
+	}
 	self->full = false;
 	self->options.log(ENGINE_LOG_INFO, "there is room on the disk again: puts go on");
 }
@@ -256,8 +305,21 @@ tick(committer *self)
 
 /* ---- Batches ---- */
 
+static void decide_and_write(committer *self, bool last_try);
+
+/*
+ * The disk got full, the batch is not in the store, and the store is back with the
+ * reserve's room: deletes go on, and puts learn that they cannot.
+ */
+static bool
+is_worth_another_try(const committer *self, const engine_status *failure)
+{
+	return failure->code == ENGINE_RESOURCE_EXHAUSTED && !self->broken &&
+		version_pack(self->version) != version_pack(self->batch.last);
+}
+
 static void
-write_batch(committer *self)
+write_batch(committer *self, bool last_try)
 {
 	batch	   *of = &self->batch;
 	table	   *to = self->options.table;
@@ -268,23 +330,32 @@ write_batch(committer *self)
 	if (to->methods->write(to, self->options.sync && of->applied, &status))
 	{
 		self->version = of->last;
+		self->deleted = self->deleted || of->applied;
 		batch_written(of);
 		return;
 	}
 	recover(self, &status);
-	answer_failed(self, &status);
+	if (!last_try && is_worth_another_try(self, &status))
+	{
+		batch_again(of);
+		decide_and_write(self, true);
+	}
+	else
+		answer_failed(self, &status);
 }
 
 static void
-decide_and_write(committer *self)
+decide_and_write(committer *self, bool last_try)
 {
 	batch	   *of = &self->batch;
 	engine_status status;
 
+	of->last = self->version;
+	of->full = self->full;
 	if (self->broken)
 	{
 		status_set(&status, ENGINE_UNAVAILABLE,
-				   "the store is down after a failed write; nothing was done");
+				   "the store is down after a failed write; " WORDS_NOTHING_DONE);
 		batch_refuse(of, &status);
 	}
 	else if (!batch_decide(of, &status))
@@ -296,7 +367,7 @@ decide_and_write(committer *self)
 							  status.text);
 	}
 	else if (of->changed)
-		write_batch(self);
+		write_batch(self, last_try);
 }
 
 /* A range is read from the store, so no other unit's writes may be pending. */
@@ -321,8 +392,6 @@ commit(committer *self, engine_unit *units)
 		extend_time(self);
 		reclaim_records(self);
 		of->now_ms = store_time_now_ms(self->options.time);
-		of->last = self->version;
-		of->full = self->full;
 		while (units != NULL && fits(of, gathered, units))
 		{
 			engine_unit *unit = units;
@@ -333,7 +402,7 @@ commit(committer *self, engine_unit *units)
 			if (unit_deletes_range(unit))
 				break;
 		}
-		decide_and_write(self);
+		decide_and_write(self, false);
 		batch_answer(of);
 		batch_reset(of);
 	}
@@ -417,6 +486,8 @@ committer_start(const committer_options *options, engine_status *status)
 	pthread_cond_init(&self->wake, &attributes);
 	pthread_condattr_destroy(&attributes);
 	batch_init(&self->batch, options->table, &self->count, self->slots);
+	if (options->directory != NULL && !directory_restore_reserve(options->directory))
+		refuse_puts(self);
 
 	if (sweep_count_records(&self->sweep, status))
 	{
@@ -458,7 +529,7 @@ committer_submit(committer *self, engine_unit *unit)
 		return;
 	}
 	status_set(&refusal.status, ENGINE_UNAVAILABLE,
-			   "the store is being closed; nothing was done");
+			   "the store is being closed; " WORDS_NOTHING_DONE);
 	unit->done(unit->arg, &refusal);
 }
 

@@ -20,7 +20,10 @@
 #define MIB (1024 * 1024)
 #define RESERVE_BYTES (16 * MIB)
 /* With less than this, a full disk would soon be one on which nothing works. */
-#define LEAST_RESERVE (4 * MIB)
+#define LEAST_RESERVE (8 * MIB)
+/* Kept to the last, for opening the store once more: that is what removes the files
+ * that a flush or a compaction could not finish. */
+#define LAST_RESERVE (2 * MIB)
 #define RECORD_SIZE 4096
 
 /*
@@ -485,23 +488,53 @@ directory_mark_clean(data_directory *self)
 		fsync(self->fd);
 }
 
-void
-directory_release_reserve(data_directory *self)
+static off_t
+reserve_size(const data_directory *self)
 {
-	if (unlinkat(self->fd, "RESERVE", 0) == 0)
-		fsync(self->fd);
+	struct stat status;
+
+	return fstatat(self->fd, "RESERVE", &status, 0) == 0 ? status.st_size : 0;
 }
 
-/* Half of what is free, in whole MiB: the other half is for puts. */
+static bool
+shorten_reserve(data_directory *self)
+{
+	int			fd = openat(self->fd, "RESERVE", O_WRONLY | O_CLOEXEC);
+	bool		good = fd >= 0 && ftruncate(fd, LAST_RESERVE) == 0 && fsync(fd) == 0;
+
+	if (fd >= 0)
+		close(fd);
+	return good;
+}
+
+bool
+directory_release_reserve(data_directory *self)
+{
+	if (reserve_size(self) > LAST_RESERVE && shorten_reserve(self))
+		return true;
+	if (unlinkat(self->fd, "RESERVE", 0) != 0)
+		return false;
+	fsync(self->fd);
+	return true;
+}
+
+static uint64_t
+room_on_disk(const data_directory *self)
+{
+	struct statvfs disk;
+
+	return fstatvfs(self->fd, &disk) == 0 ? (uint64_t) disk.f_bavail * disk.f_frsize : 0;
+}
+
+/*
+ * Two thirds of what is free, in whole MiB. The rest is for puts, which need room
+ * again when they are flushed.
+ */
 static off_t
 affordable_reserve(const data_directory *self, off_t present)
 {
-	struct statvfs disk;
-	uint64_t	room;
+	uint64_t	room = (room_on_disk(self) + (uint64_t) present) / 3 * 2;
 
-	if (fstatvfs(self->fd, &disk) != 0)
-		return 0;
-	room = ((uint64_t) disk.f_bavail * disk.f_frsize + (uint64_t) present) / 2;
 	return room < RESERVE_BYTES ? (off_t) (room - room % MIB) : RESERVE_BYTES;
 }
 
@@ -523,17 +556,16 @@ extend_reserve(data_directory *self, off_t present, off_t size)
 bool
 directory_restore_reserve(data_directory *self)
 {
-	struct stat status;
-	off_t		present = 0;
+	off_t		present = reserve_size(self);
 	off_t		affordable;
 
-	if (fstatat(self->fd, "RESERVE", &status, 0) == 0)
-		present = status.st_size;
 	if (present >= RESERVE_BYTES)
 		return true;
 	affordable = affordable_reserve(self, present);
 	if (affordable >= LEAST_RESERVE && affordable > present)
 		return extend_reserve(self, present, affordable) || present >= LEAST_RESERVE;
+	if (present < LAST_RESERVE && room_on_disk(self) > 2 * LAST_RESERVE)
+		extend_reserve(self, present, LAST_RESERVE);
 	return present >= LEAST_RESERVE;
 }
 

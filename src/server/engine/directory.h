@@ -5,7 +5,7 @@
  *   LOCK      held by the norikvd that uses it
  *   FORMAT    the format's number
  *   IDENTITY  store id, device and inode of the directory, owner
- *   RESERVE   16 MiB that are given up when the disk is full
+ *   RESERVE   up to 16 MiB that are given up when the disk is full
  *   UNCLEAN   written with --sync=off, until the store is closed
  *   db/       RocksDB's
  */
@@ -32,8 +32,12 @@ extern bool directory_needs_new_term(const data_directory *self);
 /* The term is on disk: records the identity, and that writes may be lost. */
 extern bool directory_settle(data_directory *self, engine_status *status);
 
-extern void directory_release_reserve(data_directory *self);
-/* True once the reserve is whole again, with room to spare. */
+/* Most of it, and at the next call the rest; false where there is none. */
+extern bool directory_release_reserve(data_directory *self);
+/*
+ * As much of the reserve as there is room for, and half as much again. False where
+ * that is too little to let puts go on.
+ */
 extern bool directory_restore_reserve(data_directory *self);
 
 /* All is on disk: a later open need not suspect anything. */

@@ -150,6 +150,25 @@ start_counting(local_engine *self, const engine_options *options, engine_version
 	return true;
 }
 
+/* Opening writes what the log has to its files: a full disk has a reserve for it. */
+static bool
+open_and_count(local_engine *self, const engine_options *options, engine_version *last,
+			   engine_status *status)
+{
+	for (;;)
+	{
+		if (open_table(self, options, status) &&
+			start_counting(self, options, last, status))
+			return true;
+		if (self->directory == NULL || status->code != ENGINE_RESOURCE_EXHAUSTED ||
+			!directory_release_reserve(self->directory))
+			return false;
+		if (self->table != NULL)
+			self->table->methods->close(self->table);
+		self->table = NULL;
+	}
+}
+
 static bool
 start(local_engine *self, const engine_options *options, engine_status *status)
 {
@@ -162,8 +181,7 @@ start(local_engine *self, const engine_options *options, engine_status *status)
 		.log = self->log,
 	};
 
-	if (!open_table(self, options, status) ||
-		!start_counting(self, options, &committing.last, status))
+	if (!open_and_count(self, options, &committing.last, status))
 		return false;
 	if (self->directory != NULL && !directory_settle(self->directory, status))
 		return false;
@@ -205,51 +223,4 @@ engine_open(const char *name, const engine_options *options, engine_status *stat
 		return &self->base;
 	local_close(&self->base);
 	return NULL;
-}
-
-/* ---- Backup ---- */
-
-typedef struct backup
-{
-	local_engine *engine;
-	const char *directory;
-	engine_status *status;
-	bool		good;
-} backup;
-
-static void
-backup_at_rest(void *arg)
-{
-	backup	   *self = arg;
-	table	   *from = self->engine->table;
-	char	   *database = engine_malloc(strlen(self->directory) + sizeof("/db"));
-
-	sprintf(database, "%s/db", self->directory);
-	self->good = from->methods->checkpoint(from, database, self->status) &&
-		directory_copy_records(self->engine->directory, self->directory, self->status);
-	free(database);
-}
-
-bool
-engine_backup(engine *base, const char *directory, engine_status *status)
-{
-	local_engine *self = (local_engine *) base;
-	backup		job = {self, directory, status, false};
-
-	if (self->directory == NULL)
-	{
-		status_set(status, ENGINE_UNIMPLEMENTED,
-				   "the %s engine has nothing on disk to back up",
-				   self->name);
-		return false;
-	}
-	if (mkdir(directory, 0700) != 0)
-	{
-		status_set(status, ENGINE_FAILED_PRECONDITION,
-				   "cannot create the backup directory \"%s\": %m", directory);
-		return false;
-	}
-	status_ok(status);
-	committer_run(self->committer, backup_at_rest, &job);
-	return job.good;
 }

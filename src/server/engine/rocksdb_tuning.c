@@ -17,9 +17,11 @@
 #define BLOOM_BITS 10
 #define HASHED_BLOCKS \
 	rocksdb_block_based_table_data_block_index_type_binary_search_and_hash
-/* Bounds what has to be replayed at start, and flushed when a disk is full: it
- * must fit into the reserve. */
-#define MAX_WAL_BYTES (24 * MIB)
+/* Bounds what has to be replayed at start. */
+#define MAX_WAL_BYTES (16 * MIB)
+/* One is filled while another is flushed: both must fit into the reserve, where the
+ * disk gets full on the way. */
+#define MAX_WRITE_BUFFER (8 * MIB)
 #define OPEN_FILES 256
 /*
  * Above RocksDB's highest: its own log stays empty. What matters comes back with
@@ -87,6 +89,23 @@ set_files(rocksdb_options_t *options)
 	rocksdb_options_set_stats_persist_period_sec(options, 0);
 }
 
+/* What the C API has no function for: opening on a full disk must not need room. */
+static rocksdb_options_t *
+database_options(void)
+{
+	rocksdb_options_t *plain = rocksdb_options_create();
+	rocksdb_options_t *options = rocksdb_options_create();
+	char	   *message = NULL;
+
+	rocksdb_get_options_from_string(plain, "avoid_flush_during_recovery=true", options,
+									&message);
+	/* An older RocksDB needs more room then, and no more than that. */
+	rocksdb_free(message);
+	rocksdb_options_destroy(plain);
+	set_files(options);
+	return options;
+}
+
 static void
 set_blocks(rocksdb_options_t *options, rocksdb_cache_t *cache)
 {
@@ -140,12 +159,11 @@ rocksdb_tuning_init(rocksdb_tuning *self, const table_rocksdb_options *options)
 	self->filter = rocksdb_compactionfilter_create(self, keep_state, drop_expired,
 												   filter_name);
 	for (int space = 0; space < TABLE_SPACES; space++)
-		self->spaces[space] = space_options(within(buffers / 2, 2 * MIB, 16 * MIB),
+		self->spaces[space] = space_options(within(buffers / 2, 2 * MIB, MAX_WRITE_BUFFER),
 											self->cache);
 	rocksdb_options_set_compaction_filter(self->spaces[TABLE_DATA], self->filter);
 
-	self->database = rocksdb_options_create();
-	set_files(self->database);
+	self->database = database_options();
 	rocksdb_options_set_db_write_buffer_size(self->database, buffers);
 }
 

@@ -83,6 +83,14 @@ typedef struct table_methods
 	bool		(*write) (table *self, bool sync, engine_status *status);
 	void		(*discard) (table *self);
 
+	/*
+	 * In the background, gives the room of what was deleted back to the disk.
+	 * False: not now. Only of a table on disk.
+	 */
+	bool		(*reclaim) (table *self);
+	/* Since the table was opened that has come as far as emptying the buffers: to
+	 * open it again would need little room. */
+	bool		(*reclaimed) (table *self);
 	/* Closes and opens again. False: reads at best, until it succeeds. */
 	bool		(*reopen) (table *self, engine_status *status);
 	/* A consistent copy into a directory that does not exist. */

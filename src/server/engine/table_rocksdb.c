@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "read_section.h"
+#include "rocksdb_reclaim.h"
 #include "rocksdb_tuning.h"
 #include "table.h"
 #include "util.h"
@@ -31,6 +32,7 @@ typedef struct rocksdb_table
 	rocksdb_t  *database;		/* NULL: could not be opened */
 	rocksdb_column_family_handle_t *spaces[TABLE_SPACES];
 	bool		writable;
+	rocksdb_reclaim reclaim;
 	rocksdb_readoptions_t *reading;
 	rocksdb_writeoptions_t *synced;
 	rocksdb_writeoptions_t *unsynced;
@@ -134,10 +136,27 @@ close_database(rocksdb_table *self)
 		return;
 	lose_snapshots(self);
 	rocksdb_cancel_all_background_work(self->database, 1);
+	rocksdb_reclaim_end(&self->reclaim);
 	for (int space = 0; space < TABLE_SPACES; space++)
 		rocksdb_column_family_handle_destroy(self->spaces[space]);
 	rocksdb_close(self->database);
 	self->database = NULL;
+}
+
+static bool
+rocksdb_table_reclaim(table *base)
+{
+	rocksdb_table *self = (rocksdb_table *) base;
+
+	return self->writable &&
+		rocksdb_reclaim_start(&self->reclaim, self->directory, self->database,
+							  self->spaces);
+}
+
+static bool
+rocksdb_table_reclaimed(table *base)
+{
+	return atomic_load(&((rocksdb_table *) base)->reclaim.flushed);
 }
 
 static bool
@@ -509,6 +528,8 @@ static const table_methods rocksdb_table_methods = {
 	.delete_range = rocksdb_table_delete_range,
 	.write = rocksdb_table_write,
 	.discard = rocksdb_table_discard,
+	.reclaim = rocksdb_table_reclaim,
+	.reclaimed = rocksdb_table_reclaimed,
 	.reopen = rocksdb_table_reopen,
 	.checkpoint = rocksdb_table_checkpoint,
 	.close = rocksdb_table_close,

@@ -190,6 +190,33 @@ unlinkat(int at, const char *path, int flags)
 	return 0;
 }
 
+static void
+shorten(int fd, off64_t size)
+{
+	struct stat status;
+	int64_t		left = atomic_load(&room);
+
+	if (left != INT64_MAX && is_concerned(fd) && fstat(fd, &status) == 0 &&
+		status.st_size > size)
+		atomic_fetch_add(&room, status.st_size - size);
+}
+
+int
+ftruncate(int fd, off_t size)
+{
+	REAL(ftruncate);
+	shorten(fd, size);
+	return real(fd, size);
+}
+
+int
+ftruncate64(int fd, off64_t size)
+{
+	REAL(ftruncate64);
+	shorten(fd, size);
+	return real(fd, size);
+}
+
 int
 fstatvfs(int fd, struct statvfs *disk)
 {
