@@ -35,6 +35,13 @@ SELECT bool_and(min_time <= p50 AND p50 <= p95 AND p95 <= p99 AND p99 <= max_tim
 SELECT norikv.stat_reset();
 SELECT count(*) FROM norikv.stat_calls WHERE server IN ('counted', 'unreachable');
 SET norikv.server = 'counted';
+
+-- Of large values one request asks for few: an answer is in memory as a whole.
+SELECT norikv.put('stat:big', repeat('x', 200000)) IS NOT NULL AS put;
+SELECT count(*), sum(length(value)) FROM norikv.mget(array_fill('stat:big'::text, '{200}'));
+SELECT calls FROM norikv.stat_calls WHERE server = 'counted' AND operation = 'mget';
+SELECT norikv.delete('stat:big');
+SELECT norikv.stat_reset();
 SELECT norikv.mdelete('{stat:a,stat:b}');
 RESET norikv.server;
 SELECT operation, calls FROM norikv.stat_calls WHERE server = 'counted';

@@ -1,8 +1,8 @@
 /*
  * bulk.c - reading many keys in few round trips: mget, scan, key_count.
  *
- * Rows go to a tuplestore, which spills past work_mem; of the answers, one request
- * of fetch_size keys, or one page of a scan, is in memory at a time.
+ * Rows go to a tuplestore, which spills past work_mem; of the answers, that to one
+ * request for many keys, or one page of a scan, is in memory at a time.
  */
 #include "pg_norikv.h"
 
@@ -10,6 +10,11 @@
 #include "miscadmin.h"
 #include "utils/memutils.h"
 #include "utils/tuplestore.h"
+
+/* Keys of the first request for many: how large their values are is not known. */
+#define FIRST_KEYS 100
+/* What the answer to a later one should come to. */
+#define ANSWER_BYTES (16 * 1024 * 1024)
 
 PG_FUNCTION_INFO_V1(norikv_sql_mget);
 PG_FUNCTION_INFO_V1(norikv_sql_mget_bytes);
@@ -68,8 +73,11 @@ put_asked_row(RowSink *sink, const NorikvElements *elements, int i, const norikv
 	MemoryContextReset(sink->row_context);
 }
 
-/* One request for the elements from first up to (not including) end. */
-static void
+/*
+ * One request for the elements from first up to (not including) end; the bytes of the
+ * values that came.
+ */
+static size_t
 read_chunk(RowSink *sink, const NorikvElements *elements, int first, int end,
 		   norikv_slice *keys, const char *consistency)
 {
@@ -77,6 +85,7 @@ read_chunk(RowSink *sink, const NorikvElements *elements, int first, int end,
 	NorikvCall *call = NULL;
 	const norikv_entry *entries = NULL;
 	size_t next = 0;
+	size_t bytes = 0;
 
 	for (int i = first; i < end; i++)
 	{
@@ -99,10 +108,26 @@ read_chunk(RowSink *sink, const NorikvElements *elements, int first, int end,
 		}
 		entry = entries[next];
 		entry.key = keys[next++];
+		bytes += entry.value.size;
 		put_asked_row(sink, elements, i, &entry);
 	}
 	if (call != NULL)
 		NorikvFree(call);
+	return bytes;
+}
+
+/*
+ * How many keys to ask for after n keys had values of that many bytes: as many as may
+ * come to ANSWER_BYTES, for an answer is in memory as a whole.
+ */
+static int
+next_step(int n, size_t bytes, int fetch_size)
+{
+	double average = (double) bytes / n;
+
+	if (average * fetch_size <= ANSWER_BYTES)
+		return fetch_size;
+	return Max((int) (ANSWER_BYTES / average), 1);
 }
 
 static Datum
@@ -112,19 +137,25 @@ read_many(FunctionCallInfo fcinfo, bool values_as_text)
 	NorikvElements elements;
 	norikv_slice *keys;
 	const char *consistency = NorikvConsistencyArgument(fcinfo, 1);
+	int fetch_size;
 	int step;
 
 	init_sink(&sink, fcinfo, values_as_text);
 	if (PG_ARGISNULL(0))
 		return (Datum) 0;
 	NorikvKeysArgument(fcinfo, &elements);
-	step = Min(sink.connection->settings.fetch_size, elements.count);
-	keys = palloc(sizeof(norikv_slice) * Max(step, 1));
-	for (int first = 0; first < elements.count; first += step)
+	fetch_size = sink.connection->settings.fetch_size;
+	keys = palloc(sizeof(norikv_slice) * Max(Min(fetch_size, elements.count), 1));
+	step = Min(fetch_size, FIRST_KEYS);
+	for (int first = 0; first < elements.count;)
 	{
+		int end = first + Min(step, elements.count - first);
+		size_t bytes;
+
 		CHECK_FOR_INTERRUPTS();
-		step = Min(step, elements.count - first);
-		read_chunk(&sink, &elements, first, first + step, keys, consistency);
+		bytes = read_chunk(&sink, &elements, first, end, keys, consistency);
+		step = next_step(end - first, bytes, fetch_size);
+		first = end;
 	}
 	return (Datum) 0;
 }
