@@ -114,6 +114,20 @@ nk_check_key(norikv_call *call, norikv_slice key, int64_t operation)
 }
 
 void
+nk_note_attempt(nk_rpc *rpc)
+{
+	norikv_call *call = rpc->call;
+
+	rpc->attempts++;
+	if (call == NULL)
+		return;
+	call->stats.attempts++;
+	if (rpc->attempts > 1)
+		call->stats.retries++;
+	call->stats.round_trips++;
+}
+
+void
 nk_note_sent(nk_rpc *rpc, const grpc_byte_buffer *message)
 {
 	if (rpc->call != NULL)

@@ -64,16 +64,21 @@ nk_gathered_remove(nk_rpc *rpc)
 static bool
 can_share(const nk_rpc *rpc)
 {
-	if (rpc->alone || rpc->node->abilities.known != NK_YES)
+	if (rpc->alone || !rpc->type->gathers || rpc->node->abilities.known != NK_YES)
 		return false;
 	return !rpc->type->write || (rpc->slot != NK_NO_SLOT && rpc->attempts == 0);
 }
 
+/* Their request ends when the time of the first of them is up. */
 static bool
 same_terms(const nk_rpc *a, const nk_rpc *b)
 {
+	nk_time		apart = a->deadline - b->deadline;
+	nk_time		timeout = (nk_time) a->call->timeout_ms * 1000;
+
 	return a->call->timeout_ms == b->call->timeout_ms &&
-		a->call->consistency == b->call->consistency;
+		a->call->consistency == b->call->consistency &&
+		apart < timeout / 64 && -apart < timeout / 64;
 }
 
 static bool
@@ -96,6 +101,15 @@ is_under_way(const norikv_client *client, uint64_t key)
 			return true;
 	}
 	return false;
+}
+
+/* A later write of a key that has not been settled. */
+static bool
+must_wait(const nk_rpc *rpc, uint64_t key)
+{
+	if (!rpc->type->gathers && rpc->client->n_orphans > 0)
+		return true;
+	return is_under_way(rpc->client, key);
 }
 
 typedef struct party
@@ -142,8 +156,7 @@ assemble(nk_gathered *list, party *group, const nk_node *node)
 		if (rpc->type->write)
 		{
 			key = nk_key_hash(rpc->key);
-			if (contains(group->keys, group->n_members, key) ||
-				is_under_way(node->client, key))
+			if (contains(group->keys, group->n_members, key) || must_wait(rpc, key))
 			{
 				if (rpc->timer.position == 0)
 					nk_timer_set(&node->client->timers, &rpc->timer, rpc->deadline);
@@ -157,13 +170,21 @@ assemble(nk_gathered *list, party *group, const nk_node *node)
 
 /* ---- Going ---- */
 
+/* Calls that nobody waited for in time. */
 static void
-send_alone(nk_rpc *rpc)
+end_late(nk_gathered *list)
 {
-	if (rpc->deadline <= nk_now())
+	nk_time		now = nk_now();
+	nk_rpc	   *next;
+
+	for (nk_rpc *rpc = list->first; rpc != NULL; rpc = next)
+	{
+		next = rpc->wait_next;
+		if (rpc->deadline > now)
+			continue;
+		nk_gathered_remove(rpc);
 		nk_rpc_too_late(rpc);
-	else
-		nk_rpc_send(rpc);
+	}
 }
 
 static void
@@ -171,6 +192,8 @@ send_list(nk_node *node, nk_gathered *list)
 {
 	party		group;
 	bool		together;
+
+	end_late(list);
 
 	/* who travels alone now need not another time, once the server is known */
 	if (list->count > 1 && node->abilities.known == NK_UNKNOWN)
@@ -185,7 +208,7 @@ send_list(nk_node *node, nk_gathered *list)
 			 ? nk_group_write(node, group.members, group.n_members, group.keys)
 			 : nk_group_read(node, group.members, group.n_members));
 		for (size_t i = 0; !together && i < group.n_members; i++)
-			send_alone(group.members[i]);
+			nk_rpc_send(group.members[i]);
 	}
 }
 
@@ -270,6 +293,7 @@ nk_group_free(nk_group *group)
 		if (group->next != NULL)
 			group->next->link = group->link;
 	}
+	group->rpc.client->n_orphans -= group->n_orphans;
 	wire_arena_free(&group->arena);
 	free(group->results);
 	free(group->keys);
@@ -277,11 +301,26 @@ nk_group_free(nk_group *group)
 	free(group);
 }
 
+void
+nk_group_sent(nk_rpc *rpc)
+{
+	nk_group   *group = (nk_group *) rpc;
+
+	for (size_t i = 0; i < group->n_members; i++)
+	{
+		nk_rpc	   *member = group->members[i];
+
+		if (member == NULL)
+			continue;
+		nk_note_attempt(member);
+		member->call->stats.bytes_sent += nk_group_room(member);
+	}
+}
+
 nk_rpc *
 nk_group_take(nk_group *group, size_t place)
 {
 	nk_rpc	   *member = group->members[place];
-	const nk_rpc *carrier = &group->rpc;
 
 	if (member == NULL)
 		return NULL;
@@ -289,18 +328,8 @@ nk_group_take(nk_group *group, size_t place)
 	group->n_left--;
 	member->group = NULL;
 	member->state = NK_RPC_IDLE;
-	member->node = carrier->node;
-	member->maybe_applied |= carrier->maybe_applied;
-	if (carrier->attempts > 0)
-	{
-		norikv_call_stats *stats = &member->call->stats;
-
-		stats->attempts += carrier->attempts;
-		stats->round_trips += carrier->attempts;
-		stats->retries += carrier->attempts - (member->attempts == 0);
-		stats->bytes_sent += carrier->attempts * nk_group_room(member);
-		member->attempts += carrier->attempts;
-	}
+	member->node = group->rpc.node;
+	member->maybe_applied |= group->rpc.maybe_applied;
 	return member;
 }
 
@@ -310,6 +339,11 @@ nk_group_leave(nk_rpc *member)
 	nk_group   *group = member->group;
 
 	nk_group_take(group, member->place);
+	if (member->type->write)
+	{
+		group->n_orphans++;
+		member->client->n_orphans++;
+	}
 	if (group->n_left == 0 && nk_rpc_abandon(&group->rpc))
 		nk_group_free(group);
 }

@@ -23,6 +23,7 @@ struct nk_group
 	nk_group   *next;			/* in client->write_groups */
 	nk_group  **link;
 	uint64_t   *keys;			/* hashes: a later write of one of them waits */
+	size_t		n_orphans;		/* freed before they were answered */
 	wire_arena	arena;			/* results */
 	const Norikv__Ext__V1__OperationResult **results;
 };
@@ -31,6 +32,8 @@ struct nk_group
 extern nk_group *nk_group_new(nk_node *node, const nk_rpc_type *type, nk_rpc **members,
 							  size_t n_members);
 extern void nk_group_free(nk_group *group);
+/* It has gone out, and so has each of its members. */
+extern void nk_group_sent(nk_rpc *rpc);
 /* The member in this place, which leaves; NULL where it had left before. */
 extern nk_rpc *nk_group_take(nk_group *group, size_t place);
 /* It goes again, and alone. */

@@ -107,6 +107,7 @@ static const nk_rpc_type read_group_type = {
 	.method = NK_MULTI_GET,
 	.shape = NK_SERVER_STREAM,
 	.message = entries_came,
+	.sent = nk_group_sent,
 	.attempt_over = read_over,
 	.ended = read_abandoned,
 };

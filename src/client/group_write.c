@@ -182,6 +182,7 @@ static const nk_rpc_type write_group_type = {
 	.prepare = group_prepare,
 	.message = results_came,
 	.next_request = group_next_request,
+	.sent = nk_group_sent,
 	.ended = group_ended,
 };
 

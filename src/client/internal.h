@@ -238,6 +238,8 @@ typedef struct nk_rpc_type
 	bool		(*take_entry) (nk_rpc *rpc, const Norikv__Ext__V1__Entry *entry);
 	void		(*take_result) (nk_rpc *rpc,
 								const Norikv__Ext__V1__OperationResult *result);
+	/* A request of the client's own has gone out once more. */
+	void		(*sent) (nk_rpc *rpc);
 	/* An attempt has completed: instead of what retry.c would do about it. */
 	void		(*attempt_over) (nk_rpc *rpc);
 	/*
@@ -438,6 +440,7 @@ extern void nk_call_fail(norikv_call *call, norikv_code code, const char *format
 extern void nk_call_rpc_back(norikv_call *call);
 extern bool nk_check_key(norikv_call *call, norikv_slice key, int64_t operation);
 extern const char *nk_consistency(const char *name);
+extern void nk_note_attempt(nk_rpc *rpc);
 extern void nk_note_sent(nk_rpc *rpc, const grpc_byte_buffer *message);
 
 /* ---- get.c, write.c: unary requests, also as parts of a batch ---- */
@@ -509,6 +512,7 @@ struct norikv_client
 	uint32_t	in_queue;		/* batches and watches that the queue will return */
 	size_t		n_gathered;
 	nk_group   *write_groups;	/* under way */
+	size_t		n_orphans;		/* freed writes in these */
 	uint64_t	random;
 	nk_time		wait_began;		/* the wait under way, or the last one */
 	bool		closing;

@@ -184,14 +184,9 @@ nk_rpc_send(nk_rpc *rpc)
 	rpc->details = grpc_empty_slice();
 	rpc->timed_out = rpc->garbage = rpc->paused = rpc->progressed = false;
 	rpc->state = NK_RPC_IN_FLIGHT;
-	rpc->attempts++;
-	if (rpc->call != NULL)
-	{
-		rpc->call->stats.attempts++;
-		if (rpc->attempts > 1)
-			rpc->call->stats.retries++;
-		rpc->call->stats.round_trips++;
-	}
+	nk_note_attempt(rpc);
+	if (rpc->type->sent != NULL)
+		rpc->type->sent(rpc);
 	if (rpc->type->shape == NK_UNARY)
 		start_unary(rpc);
 	else
@@ -227,6 +222,16 @@ may_gather(const nk_node *node)
 		(node->abilities.known == NK_YES && node->abilities.batch);
 }
 
+/*
+ * A write that was freed in a group may still take effect when the group is repeated.
+ * Whatever is written later must come after it.
+ */
+static bool
+must_wait(const nk_rpc *rpc)
+{
+	return rpc->type->write && rpc->call != NULL && rpc->client->n_orphans > 0;
+}
+
 void
 nk_rpc_try(nk_rpc *rpc)
 {
@@ -244,7 +249,7 @@ nk_rpc_try(nk_rpc *rpc)
 	}
 	else if (rpc->type->prepare != NULL && !rpc->type->prepare(rpc))
 		return;
-	else if (rpc->type->gathers && may_gather(rpc->node))
+	else if ((rpc->type->gathers && may_gather(rpc->node)) || must_wait(rpc))
 		nk_gather(rpc);
 	else
 	{

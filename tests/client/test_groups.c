@@ -346,7 +346,7 @@ test_freed_put_does_not_come_back(void **state)
 	open_fake(scene, NULL, NULL);
 	fake_stop(scene, 0);
 	fake_start(scene, 0, "--ext", "1", "--capabilities", ALL_IN_ONE, NULL);
-	for (int i = 0; i < 3; i++)
+	for (int i = 0; i < 4; i++)
 	{
 		norikv_call *later;
 		norikv_operation put = fake_put(names[1], "later");
@@ -356,8 +356,10 @@ test_freed_put_does_not_come_back(void **state)
 		kill(scene->servers[0].pid, SIGSTOP);
 		start_puts(scene, 5, "earlier");
 		norikv_wait(scene->client, calls, 5, 10);
+		assert_int_equal(norikv_call_get_stats(calls[1]).attempts, 1);
 		norikv_call_free(calls[1]);
-		later = norikv_write(scene->client, &put, NULL);
+		later = i % 2 ? norikv_write(scene->client, &put, NULL)
+			: norikv_commit(scene->client, &put, 1, true, NULL);
 		norikv_wait(scene->client, &later, 1, 10);
 		fake_stop(scene, 0);
 		fake_start(scene, 0, "--ext", "1", "--capabilities", ALL_IN_ONE, NULL);
