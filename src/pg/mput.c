@@ -14,6 +14,8 @@
  * beside the transfer.
  */
 #define REQUEST_BYTES (8 * 1024 * 1024)
+/* Every server takes as much; none needs to be asked. */
+#define SMALL_REQUEST_BYTES (2 * 1024 * 1024)
 /* What a server may need for an operation, beside its key and its value. */
 #define OPERATION_BYTES 512
 
@@ -171,7 +173,7 @@ request_bytes(NorikvConnection *connection)
 
 /* One request after the other; for a delete, counts what there was. */
 static int64
-send_all(NorikvConnection *connection, const Batch *batch)
+send_all(NorikvConnection *connection, Batch *batch)
 {
 	int64 done = 0;
 	int64 effective = 0;
@@ -186,8 +188,13 @@ send_all(NorikvConnection *connection, const Batch *batch)
 
 		CHECK_FOR_INTERRUPTS();
 		n = fill_request(batch, first);
-		if (first == 0 && n < batch->n_chosen && batch->vals != NULL)
-			check_values(batch, n);
+		if (first == 0 && n < batch->n_chosen)
+		{
+			if (batch->vals != NULL)
+				check_values(batch, n);
+			batch->request_bytes = request_bytes(connection);
+			n = fill_request(batch, first);
+		}
 		error_context_stack = &callback;
 		effective += send_request(connection, batch->operations, n, &done);
 		error_context_stack = callback.previous;
@@ -205,7 +212,10 @@ write_many(NorikvConnection *connection, const NorikvElements *keys,
 		   const NorikvElements *vals, const norikv_operation *pattern)
 {
 	norikv_slice *slices = palloc(sizeof(norikv_slice) * Max(keys->count, 1));
-	Batch batch = {.pattern = pattern, .keys = slices, .vals = vals};
+	Batch batch = {.pattern = pattern,
+				   .keys = slices,
+				   .vals = vals,
+				   .request_bytes = SMALL_REQUEST_BYTES};
 
 	for (int i = 0; i < keys->count; i++)
 		slices[i] = NorikvElementKey(keys, i);
@@ -213,8 +223,6 @@ write_many(NorikvConnection *connection, const NorikvElements *keys,
 	batch.n_chosen = last_of_equal_keys(slices, keys->count, batch.chosen);
 	batch.batch_size = Min(connection->settings.batch_size, Max(batch.n_chosen, 1));
 	batch.operations = palloc(sizeof(norikv_operation) * batch.batch_size);
-	if (batch.n_chosen > 1)
-		batch.request_bytes = request_bytes(connection);
 	return send_all(connection, &batch);
 }
 

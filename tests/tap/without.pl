@@ -72,6 +72,8 @@ my $long = 'd' x 200;
 my $result = start_log_with($node, "norikv.data_dir = '$long'\n");
 like($result, qr/invalid value for parameter "norikv\.data_dir"/, 'a socket path too long is refused');
 like($result, qr/at most 107 are possible/, 'with the limit');
+$result = start_log_with($node, "norikv.data_dir = 'a,b'\n");
+like($result, qr/"norikv\.data_dir" must not contain a comma/, 'a comma would make two nodes of it');
 $result = start_log_with($node, "norikv.embedded_max_memory = '1kB'\n");
 like($result, qr/norikv\.embedded_max_memory/, 'a number out of range is refused');
 

@@ -28,7 +28,10 @@ static const struct config_enum_entry log_levels[] = {
 	{"debug", 3, false}, {NULL, 0, false},
 };
 
-/* Both ends of a unix socket name it by a path, and the kernel takes 107 bytes. */
+/*
+ * Both ends of a unix socket name it by a path, and the kernel takes 107 bytes. Nodes
+ * are a list with commas.
+ */
 static bool
 check_data_dir(char **value, void **extra, GucSource source)
 {
@@ -39,6 +42,12 @@ check_data_dir(char **value, void **extra, GucSource source)
 	if (**value == '\0')
 	{
 		GUC_check_errdetail("\"norikv.data_dir\" must name a directory.");
+		return false;
+	}
+	if (strchr(*value, ',') != NULL)
+	{
+		GUC_check_errdetail("\"norikv.data_dir\" must not contain a comma.");
+		GUC_check_errhint("Use a symbolic link.");
 		return false;
 	}
 	if (socket_length > longest)
@@ -134,13 +143,15 @@ define_restarting_settings(void)
 
 	/*
 	 * Keys that callers give with idempotency_key are remembered for 24 hours;
-	 * past this number further ones are refused. Some 100 bytes of disk each.
+	 * past this number further ones are refused. Some 100 bytes of disk each. As
+	 * many records again are for sessions that write, for an hour each: with too few
+	 * of them nobody could write.
 	 */
 	DefineCustomIntVariable(
 		"norikv.embedded_max_idempotency",
 		"Idempotency keys the embedded server remembers at most.",
 		"Writes with further ones are refused until some are a day old.",
-		&embedded_max_idempotency, 1000000, 0, INT_MAX, PGC_SIGHUP, 0, NULL, NULL, NULL);
+		&embedded_max_idempotency, 1000000, 10000, INT_MAX, PGC_SIGHUP, 0, NULL, NULL, NULL);
 
 	/* Its lines are PostgreSQL's log's; keys appear in them at debug only. */
 	DefineCustomEnumVariable(
