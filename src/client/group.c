@@ -160,6 +160,9 @@ assemble(nk_gathered *list, party *group, const nk_node *node)
 			{
 				if (rpc->timer.position == 0)
 					nk_timer_set(&node->client->timers, &rpc->timer, rpc->deadline);
+				/* of a Commit it is not known here which keys it has */
+				if (!rpc->type->gathers)
+					break;
 				continue;
 			}
 		}
@@ -194,7 +197,6 @@ send_list(nk_node *node, nk_gathered *list)
 	bool		together;
 
 	end_late(list);
-
 	/* who travels alone now need not another time, once the server is known */
 	if (list->count > 1 && node->abilities.known == NK_UNKNOWN)
 		nk_abilities_ask(node);
