@@ -56,4 +56,7 @@ SELECT bool_and(key < previous) AS descending
 RESET work_mem;
 SELECT norikv.key_count('scan:0');
 SELECT norikv.mdelete(array_agg(key)) FROM norikv.scan('scan:', keys_only => true);
+-- Calls leave nothing in the memory of their query.
+SELECT (SELECT count(*) FROM generate_series(1, 2000) i, LATERAL norikv.scan('scan:none' || i)) AS found,
+       (SELECT bool_and(total_bytes < 1000000) FROM pg_backend_memory_contexts WHERE name = 'ExecutorState') AS small;
 SELECT norikv.mdelete('{scam:z,scan,scao}');

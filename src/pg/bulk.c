@@ -37,7 +37,11 @@ typedef struct RowSink
 static void
 init_sink(RowSink *sink, FunctionCallInfo fcinfo, bool values_as_text)
 {
-	InitMaterializedSRF(fcinfo, 0);
+	/*
+	 * The row type that is expected is the function's. Looking it up anew would leave
+	 * some kilobytes in the query's memory at each call of a LATERAL.
+	 */
+	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 	sink->result = (ReturnSetInfo *) fcinfo->resultinfo;
 	sink->row_context = AllocSetContextCreate(CurrentMemoryContext, "norikv row",
 											  ALLOCSET_DEFAULT_SIZES);

@@ -39,6 +39,9 @@ static dlist_head connections = DLIST_STATIC_INIT(connections);
 static bool close_at_end = false;
 static bool exit_registered = false;
 
+/* How often something was invalidated that a lookup depends on. */
+static uint64 invalidations = 0;
+
 /* The last answer of NorikvGetConnection; NULL: look again. */
 static NorikvConnection *target_connection = NULL;
 static Oid target_userid = InvalidOid;
@@ -133,6 +136,7 @@ invalidate_connections(Datum arg, int cache_id, uint32 hash_value)
 {
 	dlist_iter iter;
 
+	invalidations++;
 	NorikvForgetTarget();
 	dlist_foreach(iter, &connections)
 	{
@@ -153,6 +157,7 @@ invalidate_connections(Datum arg, int cache_id, uint32 hash_value)
 static void
 invalidate_target(Datum arg, int cache_id, uint32 hash_value)
 {
+	invalidations++;
 	NorikvForgetTarget();
 }
 
@@ -353,20 +358,38 @@ resolve_embedded(Target *target)
 	target->name = NORIKV_DEFAULT_SERVER;
 }
 
-static NorikvConnection *
-resolve(const char *name, bool from_setting)
+static void
+resolve(const char *name, bool from_setting, Target *target)
 {
-	Target target = {0};
 	Oid serverid = get_foreign_server_oid(name, true);
 
 	if (OidIsValid(serverid))
-		resolve_server(&target, serverid);
+		resolve_server(target, serverid);
 	else if (strcmp(name, NORIKV_DEFAULT_SERVER) == 0)
-		resolve_embedded(&target);
+		resolve_embedded(target);
 	else
 		ereport(ERROR, errcode(ERRCODE_UNDEFINED_OBJECT),
 				errmsg("server \"%s\" does not exist", name),
 				from_setting ? errhint("The setting \"norikv.server\" names it.") : 0);
+}
+
+/*
+ * Looking up one thing can bring the news that another, looked up before, has changed:
+ * a connection made of the old one would not be told any more.
+ */
+static NorikvConnection *
+connect_to(const char *name, bool from_setting)
+{
+	Target target;
+	uint64 before;
+
+	do
+	{
+		CHECK_FOR_INTERRUPTS();
+		before = invalidations;
+		target = (Target){0};
+		resolve(name, from_setting, &target);
+	} while (invalidations != before);
 	return find_connection(&target);
 }
 
@@ -380,7 +403,7 @@ NorikvGetConnection(void)
 		is_usable(target_connection))
 		return target_connection;
 
-	connection = resolve(norikv_server, true);
+	connection = connect_to(norikv_server, true);
 	target_connection = connection;
 	target_userid = userid;
 	return connection;
@@ -389,7 +412,7 @@ NorikvGetConnection(void)
 NorikvConnection *
 NorikvGetNamedConnection(const char *name)
 {
-	return name == NULL ? NorikvGetConnection() : resolve(name, false);
+	return name == NULL ? NorikvGetConnection() : connect_to(name, false);
 }
 
 NorikvConnection *
