@@ -46,7 +46,7 @@ start(void **state)
 static int
 stop(void **state)
 {
-	int			status = norikvd_stop(&server, SIGTERM);
+	int			status = norikvd_end(&server);
 
 	(void) state;
 	work_dir_remove(directory);

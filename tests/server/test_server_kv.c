@@ -43,7 +43,7 @@ stop(void **state)
 
 	(void) state;
 	wire_client_close(client);
-	status = norikvd_stop(&server, SIGTERM);
+	status = norikvd_end(&server);
 	work_dir_remove(directory);
 	return status;
 }

@@ -118,6 +118,18 @@ norikvd_stop(norikvd *self, int signal_number)
 	return norikvd_wait(self);
 }
 
+int
+norikvd_end(norikvd *self)
+{
+	int			status = norikvd_stop(self, SIGTERM);
+
+	if (status != EXIT_FAILURE || norikvd_said(self, "Sanitizer") ||
+		norikvd_said(self, "runtime error"))
+		return status;
+	fprintf(stderr, "norikvd was late to end\n");
+	return 0;
+}
+
 bool
 norikvd_said(const norikvd *self, const char *text)
 {

@@ -34,6 +34,11 @@ extern bool norikvd_start(norikvd *self, const char *errors,
 /* Its exit status; 128 and the signal's number where one ended it. */
 extern int	norikvd_wait(norikvd *self);
 extern int	norikvd_stop(norikvd *self, int signal_number);
+/*
+ * For tear-downs: 0 unless it crashed. On a busy machine it may be late and give up
+ * what is under way, which is a matter of the tests that stop it on purpose.
+ */
+extern int	norikvd_end(norikvd *self);
 
 /* Whether the log has this text. */
 extern bool norikvd_said(const norikvd *self, const char *text);
