@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "read_section.h"
+#include "rocksdb_files.h"
 #include "rocksdb_reclaim.h"
 #include "rocksdb_tuning.h"
 #include "table.h"
@@ -32,6 +33,7 @@ typedef struct rocksdb_table
 	rocksdb_t  *database;		/* NULL: could not be opened */
 	rocksdb_column_family_handle_t *spaces[TABLE_SPACES];
 	bool		writable;
+	engine_code failure;		/* of the last write that failed */
 	rocksdb_reclaim reclaim;
 	rocksdb_readoptions_t *reading;
 	rocksdb_writeoptions_t *synced;
@@ -95,6 +97,9 @@ open_database(rocksdb_table *self, bool writable, engine_status *status)
 	const rocksdb_options_t *options[TABLE_SPACES];
 	char	   *message = NULL;
 
+	self->writable = false;
+	if (writable && !rocksdb_files_prepare(self->directory, status))
+		return false;
 	for (int space = 0; space < TABLE_SPACES; space++)
 		options[space] = self->tuning.spaces[space];
 	self->writable = writable;
@@ -170,6 +175,13 @@ rocksdb_table_reopen(table *base, engine_status *status)
 	read_section_exclude(&self->section);
 	close_database(self);
 	good = open_database(self, true, status);
+	/* What a failed sync has lost of a log can look as if it were there. */
+	if (good && self->failure != ENGINE_RESOURCE_EXHAUSTED &&
+		!rocksdb_files_supersede_logs(self->database, self->spaces, status))
+	{
+		close_database(self);
+		good = false;
+	}
 	if (!good)
 		open_database(self, false, &second);
 	read_section_admit(&self->section);
@@ -502,7 +514,10 @@ rocksdb_table_write(table *base, bool sync, engine_status *status)
 	rocksdb_write(self->database, sync ? self->synced : self->unsynced, self->batch,
 				  &message);
 	rocksdb_writebatch_clear(self->batch);
-	return succeeded(message, status);
+	if (succeeded(message, status))
+		return true;
+	self->failure = status->code;
+	return false;
 }
 
 static void

@@ -284,6 +284,8 @@ replay_open(disk *self, const journal_record *record, const char *path)
 	if (record->handle >= MAX_HANDLES)
 		fail_msg("too many files were opened for this test");
 	self->handles[record->handle] = of;
+	/* Each process counts its handles from the start. */
+	free(self->handle_paths[record->handle]);
 	self->handle_paths[record->handle] = engine_strdup(path);
 }
 
