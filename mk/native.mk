@@ -49,9 +49,14 @@ CLIENT_O := $(call objects,src/client/*.c)
 SERVER_O := $(call objects,src/server/*.c src/server/engine/*.c)
 CLI_O := $(call objects,src/cli/*.c)
 SUPPORT_O := $(call objects,tests/support/*.c)
+ENGINE_O := $(call objects,src/server/engine/*.c)
+ENGINE_SUPPORT_O := $(call objects,tests/server/support/*.c)
 
 CLIENT_TESTS := $(patsubst %.c,$(OUT)/%,$(wildcard tests/client/test_*.c))
 SERVER_TESTS := $(patsubst %.c,$(OUT)/%,$(wildcard tests/server/test_*.c))
+ENGINE_TESTS := $(filter $(OUT)/tests/server/test_engine_%,$(SERVER_TESTS))
+# Preloaded by tests: disks that fill up, or lose what was not synced.
+SHIMS := $(patsubst %.c,$(OUT)/%.so,$(wildcard tests/tools/shims/*.c))
 # Programs that tests run beside what they test: the fake server, the proxy.
 TOOLS := $(patsubst %.c,$(OUT)/%,$(wildcard tests/tools/*.c))
 FUZZERS := $(patsubst %.c,$(OUT)/%,$(wildcard tests/fuzz/fuzz_*.c))
@@ -62,7 +67,7 @@ BENCHES := $(patsubst %.c,$(OUT)/%,$(wildcard tests/bench/*.c))
 
 all: $(OUT)/libnorikv.a $(OUT)/libnorikv.so $(OUT)/norikv.pc $(OUT)/norikvd $(OUT)/norikv
 tests: $(CLIENT_TESTS) $(SERVER_TESTS) tools
-tools: $(TOOLS)
+tools: $(TOOLS) $(SHIMS)
 benches: $(BENCHES)
 fuzzers: $(FUZZERS)
 
@@ -97,8 +102,16 @@ $(OUT)/norikv: $(CLI_O) $(OUT)/libnorikv.a
 $(CLIENT_TESTS): $(OUT)/%: $(OUT)/%.o $(SUPPORT_O) $(OUT)/libnorikv.a
 	$(CC) $(OPT) -o $@ $^ $(LIBS) $(TEST_LIBS)
 
-$(SERVER_TESTS): $(OUT)/%: $(OUT)/%.o $(SUPPORT_O) $(filter-out %/main.o,$(SERVER_O)) $(OUT)/libnorikv.a
+$(filter-out $(ENGINE_TESTS),$(SERVER_TESTS)): $(OUT)/%: $(OUT)/%.o $(SUPPORT_O) $(filter-out %/main.o,$(SERVER_O)) $(OUT)/libnorikv.a
 	$(CC) $(OPT) -o $@ $^ $(SERVER_LIBS) $(TEST_LIBS)
+
+$(ENGINE_TESTS): $(OUT)/%: $(OUT)/%.o $(ENGINE_SUPPORT_O) $(ENGINE_O) | $(SHIMS)
+	$(CC) $(OPT) -o $@ $^ $(SERVER_LIBS) $(TEST_LIBS)
+
+# Without sanitizers: a shim runs before they are set up.
+$(SHIMS): $(OUT)/%.so: %.c
+	@mkdir -p $(@D)
+	$(CC) -D_GNU_SOURCE -std=gnu11 -O2 -g $(WARNINGS) -fPIC -shared -o $@ $< -ldl -lpthread
 
 $(TOOLS) $(BENCHES): $(OUT)/%: $(OUT)/%.o $(SUPPORT_O) $(OUT)/libnorikv.a
 	$(CC) $(OPT) -o $@ $^ $(LIBS) $(LIBS_$(@F))

@@ -50,7 +50,8 @@ run_logged()
 	shift 2
 	env --default-signal=INT,QUIT timeout -k 10 "$limit" "$@" >"$log" 2>&1 </dev/null &
 	running=$!
-	wait "$running" || status=$?
+	# The shell would report a death by a signal, and so do we.
+	{ wait "$running" || status=$?; } 2>/dev/null
 	running=
 	return "$status"
 }
@@ -254,6 +255,16 @@ isolation()
 	run_regress isolation isolation/pg_isolation_regress isolation_regression "${names[@]}"
 }
 
+# The servers' logs, and the test's own words, which tell more than its verdicts.
+keep_tap_logs()
+{
+	local kept=$logs/tap-$1
+	rm -rf "$kept"
+	mkdir -p "$kept"
+	find "$2" -path '*/log/*' -type f -exec cp {} "$kept/" \;
+	grep -v '^ok ' "$kept/regress_log_$1" 2>/dev/null | tail -n 20 >>"$logs/tap-$1.log" || true
+}
+
 tap_files()
 {
 	local file name start status dir
@@ -270,11 +281,10 @@ tap_files()
 			PG_REGRESS="$pgxs_test/regress/pg_regress" NORIKV_TOOLS="$work/tools" \
 			PGPORT=65432 perl -I "$pgxs_test/perl" -I "$work/tests/tap" \
 			"$work/tests/tap/$name.pl" || status=$?
-		count_tap "tap/$name" "$status" $((SECONDS - start))
 		if [ "$status" -ne 0 ]; then
-			rm -rf "$logs/tap-$name"
-			cp -r "$dir/log" "$logs/tap-$name"
+			keep_tap_logs "$name" "$dir"
 		fi
+		count_tap "tap/$name" "$status" $((SECONDS - start))
 		rm -rf "$dir"
 	done
 }

@@ -35,6 +35,7 @@ probe_ended(nk_rpc *rpc)
 	}
 	if (rpc->error.code == NORIKV_UNIMPLEMENTED)
 		node->abilities.known = NK_NO;
+	nk_abilities_known(node);
 	if (node->abilities.known != NK_UNKNOWN)
 		nk_node_wake(node);
 	else
@@ -65,6 +66,23 @@ nk_abilities_from_info(nk_abilities *abilities, const Norikv__Ext__V1__InfoRespo
 	}
 	if (info->limits != NULL)
 		abilities->multi_get_keys = info->limits->multi_get_keys;
+}
+
+/*
+ * Keepalive pings are told to the channel when it is made, and a server that does
+ * not want them closes the connection: so they begin with a new one, once the
+ * server has said that they are welcome. A unix socket does not need them.
+ */
+void
+nk_abilities_known(nk_node *node)
+{
+	nk_abilities abilities = node->abilities;
+
+	if (!abilities.keepalive || node->with_keepalive || node->address.local)
+		return;
+	node->with_keepalive = true;
+	nk_node_reconnect(node);
+	node->abilities = abilities;
 }
 
 void

@@ -142,6 +142,7 @@ free_memory(norikv_client *client)
 {
 	nk_slots_free(&client->slots);
 	nk_timers_free(&client->timers);
+	free(client->view.leaders);
 	free(client->nodes);
 	free(client->authorization);
 	free(client);
@@ -227,6 +228,7 @@ norikv_client_free(norikv_client *client)
 		next = call->next;
 		norikv_call_free(call);
 	}
+	nk_follow_free(client);
 	for (uint32_t i = 0; i < client->n_nodes; i++)
 		nk_node_close(&client->nodes[i]);
 	while (client->in_queue > 0)

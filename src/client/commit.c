@@ -326,14 +326,16 @@ commit_start(commit_call *commit, const norikv_operation *operations,
 			return;
 		bytes += operation_room(&operations[i]);
 	}
-	if (!nk_idempotency_key(rpc, options, commit->key) ||
+	commit->own_key = nk_idempotency_key(options, commit->key);
+	if (!commit->own_key)
+		rpc->slot = nk_slot_take(&rpc->client->slots, commit->key);
+	if ((!commit->own_key && rpc->slot == NK_NO_SLOT) ||
 		!pack(commit, operations, commit->key))
 	{
 		nk_rpc_release(rpc);
 		nk_call_fail(call, NORIKV_RESOURCE_EXHAUSTED, "out of memory");
 		return;
 	}
-	commit->own_key = rpc->slot == NK_NO_SLOT;
 	/* an attempt has time for its bytes too: 1 MB/s is slow */
 	rpc->attempt_timeout_ms += (uint32_t) (bytes / 1000 < 86400000 ? bytes / 1000 : 86400000);
 	if (nk_route(call->client, rpc->key)->abilities.known == NK_NO)

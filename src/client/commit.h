@@ -4,15 +4,15 @@
 #ifndef NORIKV_COMMIT_H
 #define NORIKV_COMMIT_H
 
-#include "internal.h"
+#include "write.h"
 
 #include <stdio.h>
 
 typedef struct commit_lane
 {
-	nk_rpc		rpc;			/* must stay first */
+	nk_write	write;			/* must stay first */
 	size_t		operation;
-	norikv_condition condition;
+	bool		busy;
 } commit_lane;
 
 typedef struct commit_call

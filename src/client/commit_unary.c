@@ -8,7 +8,6 @@
  */
 #include "commit.h"
 
-#include <inttypes.h>
 #include <stdlib.h>
 
 static void feed(commit_call *commit);
@@ -45,81 +44,49 @@ finish(commit_call *commit)
 		nk_commit_fail_first(commit);
 }
 
-static bool
-lane_message(nk_rpc *rpc, grpc_byte_buffer *message)
-{
-	commit_call *commit = (commit_call *) rpc->call;
-
-	return nk_write_response(rpc, &commit->call.arena, message,
-							 &commit->results[((commit_lane *) rpc)->operation]);
-}
-
 static void
-lane_ended(nk_rpc *rpc)
+lane_finished(nk_write *write)
 {
-	commit_call *commit = (commit_call *) rpc->call;
-	commit_lane *lane = (commit_lane *) rpc;
+	commit_call *commit = (commit_call *) write->rpc.call;
+	commit_lane *lane = (commit_lane *) write;
 	norikv_operation_result *result = &commit->results[lane->operation];
 
-	if (rpc->error.code == NORIKV_NOT_FOUND && rpc->type->method == NK_DELETE &&
-		lane->condition == NORIKV_IF_ANY)
-		nk_error_clear(&rpc->error);
-	nk_result_from_error(result, &rpc->error);
+	*result = write->result;
 	result->text = "";
 	if (result->code != NORIKV_OK)
 	{
-		size_t		size = strlen(rpc->error.text) + 1;
+		size_t		size = strlen(write->rpc.error.text) + 1;
 		char	   *text = wire_arena_alloc(&commit->call.arena, size);
 
 		if (text != NULL)
-			result->text = memcpy(text, rpc->error.text, size);
+			result->text = memcpy(text, write->rpc.error.text, size);
 	}
+	lane->busy = false;
 	commit->in_flight--;
 	feed(commit);
 }
-
-static const nk_rpc_type lane_types[] = {
-	[NORIKV_OP_PUT] = {
-		.method = NK_PUT,
-		.shape = NK_UNARY,
-		.write = true,
-		.message = lane_message,
-		.ended = lane_ended,
-	},
-	[NORIKV_OP_DELETE] = {
-		.method = NK_DELETE,
-		.shape = NK_UNARY,
-		.write = true,
-		.message = lane_message,
-		.ended = lane_ended,
-	},
-};
 
 static bool
 start_operation(commit_call *commit, commit_lane *lane)
 {
 	norikv_operation operation = unpacked(commit->chunk->operations[commit->next_operation]);
 	char		key[NK_IDEMPOTENCY_KEY_SIZE + 24];
-	nk_rpc	   *rpc = &lane->rpc;
 
 	lane->operation = commit->chunk_first + commit->next_operation++;
-	lane->condition = operation.condition;
-	nk_rpc_init(rpc, commit->call.client, &commit->call, &lane_types[operation.kind]);
 	/* one key cannot name several requests */
 	if (commit->own_key && commit->n_operations > 1)
 		snprintf(key, sizeof(key), "%s/%zu", commit->key, lane->operation);
-	else if (commit->own_key)
-		strcpy(key, commit->key);
 	else
-	{
-		rpc->slot = nk_slot_take(&rpc->client->slots, key);
-		if (rpc->slot == NK_NO_SLOT)
-			return false;
-	}
-	rpc->key = operation.key;
+		strcpy(key, commit->key);
+	lane->busy = true;
 	commit->in_flight++;
-	nk_rpc_start(rpc, nk_write_request(&operation, key), commit->call.deadline);
-	return true;
+	if (nk_write_start(&lane->write, commit->call.client, &commit->call,
+					   &commit->call.arena, lane_finished, &operation,
+					   commit->own_key ? key : NULL))
+		return true;
+	lane->busy = false;
+	commit->in_flight--;
+	return false;
 }
 
 static bool
@@ -146,7 +113,7 @@ feed(commit_call *commit)
 	{
 		commit_lane *lane = &commit->lanes[i];
 
-		if (lane->rpc.state != NK_RPC_IDLE)
+		if (lane->busy)
 			continue;
 		if (commit->chunk == NULL || commit->next_operation == commit->chunk->n_operations)
 		{
@@ -231,7 +198,7 @@ nk_commit_unary_abandon(commit_call *commit)
 {
 	for (uint32_t i = 0; i < commit->n_lanes; i++)
 	{
-		if (commit->lanes[i].rpc.type != NULL)
-			nk_rpc_abandon(&commit->lanes[i].rpc);
+		if (commit->lanes[i].busy)
+			nk_rpc_abandon(&commit->lanes[i].write.rpc);
 	}
 }

@@ -156,14 +156,18 @@ describe(nk_rpc *rpc, const char *text, size_t size)
 	const char *method = strrchr(nk_method_paths[rpc->type->method], '/') + 1;
 	char		key[100];
 
+	int			used;
+
 	snprintf(error->node, sizeof(error->node), "%s", rpc->node->address.name);
 	if (rpc->key.size > 0)
-		snprintf(error->text, sizeof(error->text), "%s of %s on %s: %s: %.*s", method,
-				 nk_show_key(key, sizeof(key), rpc->key), error->node,
-				 nk_code_name(error->code), (int) size, text);
+		used = snprintf(error->text, sizeof(error->text), "%s of %s on %s: %s: ", method,
+						nk_show_key(key, sizeof(key), rpc->key), error->node,
+						nk_code_name(error->code));
 	else
-		snprintf(error->text, sizeof(error->text), "%s on %s: %s: %.*s", method, error->node,
-				 nk_code_name(error->code), (int) size, text);
+		used = snprintf(error->text, sizeof(error->text), "%s on %s: %s: ", method,
+						error->node, nk_code_name(error->code));
+	rpc->detail = error->text + used;
+	snprintf(error->text + used, sizeof(error->text) - used, "%.*s", (int) size, text);
 }
 
 void

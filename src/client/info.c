@@ -86,6 +86,7 @@ info_ended(nk_rpc *rpc)
 		nk_error_clear(&rpc->error);
 		info->ttl = true;
 	}
+	nk_abilities_known(rpc->node);
 	info->atomic_cas |= rpc->client->options.trust_cas;
 	call->call.info = info;
 	nk_call_finish(&call->call, &rpc->error);

@@ -156,6 +156,8 @@ struct nk_node
 	uint32_t	silent;			/* attempts in a row that ended by their timeout */
 	nk_abilities abilities;
 	nk_rpc	   *probe;			/* asks for abilities */
+	nk_rpc	   *inquiry;		/* asks gRPC why there is no connection */
+	nk_time		away_until;		/* it failed: not the first choice before */
 };
 
 extern void nk_node_init(nk_node *node, norikv_client *client, const nk_address *address);
@@ -171,12 +173,20 @@ extern void nk_node_fail_waiting(nk_node *node, const char *why);
 /* Leaves a connection on which nothing answers; calls on it end by themselves. */
 extern void nk_node_reconnect(nk_node *node);
 
+/* ---- inquiry.c: why a node cannot be reached ---- */
+
+/* Those that wait for the node fail with the reason, once it is known. */
+extern void nk_inquire(nk_node *node);
+extern void nk_inquiry_free(nk_node *node);
+
 /* ---- abilities.c: what a node's server can do ---- */
 
 extern void nk_abilities_from_info(nk_abilities *abilities,
 								   const Norikv__Ext__V1__InfoResponse *info);
 /* Asks the node; the requests that wait for the answer go on when it is there. */
 extern void nk_abilities_ask(nk_node *node);
+/* They are known now: what follows for the connection. */
+extern void nk_abilities_known(nk_node *node);
 extern void nk_abilities_forget(nk_node *node);
 extern void nk_abilities_free(nk_node *node);
 
@@ -233,6 +243,9 @@ struct nk_rpc
 	grpc_byte_buffer *request;	/* kept for further attempts */
 	norikv_slice key;			/* of a request about one key: for routing and messages */
 	bool		pinned;			/* to this node */
+	bool		once;			/* no second attempt */
+	bool		anyway;			/* also where the node is not ready */
+	bool		patient;		/* a stream that may say nothing for as long as it likes */
 	bool		unlimited;		/* a stream: no deadline of gRPC's, only the timer */
 	uint32_t	slot;			/* NK_NO_SLOT: the caller's key, or a read */
 	uint32_t	item;			/* for its owner */
@@ -259,6 +272,7 @@ struct nk_rpc
 	grpc_status_code status;
 	grpc_slice	details;
 
+	const char *detail;			/* in error.text: the status's own words */
 	norikv_error error;
 };
 
@@ -388,17 +402,12 @@ extern grpc_byte_buffer *nk_get_request(norikv_slice key, const char *consistenc
 /* Into entry, whose key stays; false: no GetResponse. */
 extern bool nk_get_response(nk_rpc *rpc, wire_arena *arena, grpc_byte_buffer *message,
 							norikv_entry *entry);
-extern const nk_rpc_type nk_put_type;
-extern const nk_rpc_type nk_delete_type;
 extern bool nk_check_operation(norikv_call *call, const norikv_operation *operation,
 							   int64_t at);
-extern grpc_byte_buffer *nk_write_request(const norikv_operation *operation,
-										  const char *idempotency_key);
-extern bool nk_write_response(const nk_rpc *rpc, wire_arena *arena,
-							  grpc_byte_buffer *message, norikv_operation_result *result);
 extern void nk_result_from_error(norikv_operation_result *result,
 								 const norikv_error *error);
-extern bool nk_idempotency_key(nk_rpc *rpc, const norikv_call_options *options,
+/* The caller's idempotency key, if there is one. */
+extern bool nk_idempotency_key(const norikv_call_options *options,
 							   char key[NK_IDEMPOTENCY_KEY_SIZE]);
 
 /* ---- route.c ---- */
@@ -411,10 +420,28 @@ extern nk_node *nk_route(norikv_client *client, norikv_slice key);
 extern nk_node *nk_route_next(norikv_client *client, nk_node *failed);
 extern void nk_route_answered(norikv_client *client, nk_node *node);
 
+/* ---- follow.c: who leads which shard ---- */
+
+typedef struct nk_view
+{
+	nk_rpc	   *stream;			/* Meta.WatchCluster; NULL: not followed now */
+	bool		unwanted;		/* the servers have no views */
+	nk_time		next_try;
+	uint32_t	n_shards;		/* 0: nothing that can be trusted is known */
+	nk_node   **leaders;		/* by shard; NULL: unknown */
+} nk_view;
+
+/* A cluster seems to be there: its views are asked for, if they are not yet. */
+extern void nk_follow(norikv_client *client);
+/* Takes a view over as far as it can be trusted; false when out of memory. */
+extern bool nk_follow_take(norikv_client *client, const Norikv__V1__ClusterView *view);
+extern void nk_follow_free(norikv_client *client);
+
 /* ---- client.c ---- */
 
 struct norikv_client
 {
+	nk_view		view;
 	norikv_options options;		/* strings are the client's own copies */
 	char	   *authorization;	/* "Bearer ..." or NULL */
 	nk_node    *nodes;
@@ -428,7 +455,6 @@ struct norikv_client
 	uint64_t	random;
 	nk_time		wait_began;		/* the wait under way, or the last one */
 	bool		closing;
-	struct nk_view *view;		/* what is known of the cluster; NULL: nothing */
 };
 
 extern uint64_t nk_random(norikv_client *client);

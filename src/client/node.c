@@ -177,7 +177,7 @@ nk_node_watch_event(nk_node *node, bool success)
 	if (state == GRPC_CHANNEL_READY)
 		wake_waiting(node, NULL);
 	else if (state == GRPC_CHANNEL_TRANSIENT_FAILURE)
-		wake_waiting(node, "cannot connect");
+		nk_inquire(node);
 	if (node->waiting != NULL && !node->watching)
 		watch(node, state);
 }
@@ -223,4 +223,5 @@ nk_node_close(nk_node *node)
 		grpc_channel_destroy(node->channel);
 	node->channel = NULL;
 	nk_abilities_free(node);
+	nk_inquiry_free(node);
 }

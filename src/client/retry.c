@@ -30,7 +30,8 @@ static nk_verdict
 judge_unavailable(const char *text, size_t size, bool from_server)
 {
 	/* gRPC's own words where a channel that was READY a moment ago no longer is */
-	if (says(text, size, "failed to connect to all addresses"))
+	if (says(text, size, "failed to connect to all addresses") ||
+		says(text, size, "DNS resolution failed"))
 		return NK_VERDICT_REFUSED;
 	if (says(text, size, "NOT_LEADER") || from_server)
 		return NK_VERDICT_REFUSED;
@@ -86,7 +87,7 @@ try_again(nk_rpc *rpc)
 	rpc->tries++;
 	if (rpc->tries >= nodes)
 		pause = nk_backoff(rpc->tries / nodes - 1, nk_random(client));
-	if (rpc->tries > client->options.max_retries || now + pause >= rpc->deadline)
+	if (rpc->once || rpc->tries > client->options.max_retries || now + pause >= rpc->deadline)
 	{
 		nk_rpc_end(rpc);
 		return;

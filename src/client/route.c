@@ -54,11 +54,28 @@ norikv_prefix_end(norikv_slice prefix, void *end)
 	return size;
 }
 
+/* How long a node that failed is not the first choice. */
+#define AWAY_US 1000000
+
+static nk_node *
+leader_of(norikv_client *client, norikv_slice key)
+{
+	nk_node    *node;
+
+	if (key.size == 0 || client->view.n_shards == 0)
+		return NULL;
+	node = client->view.leaders[nk_jump_hash(nk_key_hash(key), client->view.n_shards)];
+	if (node == NULL || (node->away_until != 0 && node->away_until > nk_now()))
+		return NULL;
+	return node;
+}
+
 nk_node *
 nk_route(norikv_client *client, norikv_slice key)
 {
-	(void) key;
-	return &client->nodes[client->preferred];
+	nk_node    *leader = leader_of(client, key);
+
+	return leader != NULL ? leader : &client->nodes[client->preferred];
 }
 
 nk_node *
@@ -66,6 +83,7 @@ nk_route_next(norikv_client *client, nk_node *failed)
 {
 	uint32_t	next = (uint32_t) (failed - client->nodes + 1) % client->n_nodes;
 
+	failed->away_until = nk_now() + AWAY_US;
 	if (failed == &client->nodes[client->preferred])
 		client->preferred = next;
 	return &client->nodes[next];
@@ -74,5 +92,9 @@ nk_route_next(norikv_client *client, nk_node *failed)
 void
 nk_route_answered(norikv_client *client, nk_node *node)
 {
-	client->preferred = (uint32_t) (node - client->nodes);
+	node->away_until = 0;
+	if (client->view.n_shards == 0)
+		client->preferred = (uint32_t) (node - client->nodes);
+	if (client->n_nodes > 1)
+		nk_follow(client);
 }

@@ -152,8 +152,11 @@ expect_progress(nk_rpc *rpc)
 {
 	nk_time		due = nk_now() + (nk_time) rpc->attempt_timeout_ms * 1000;
 
-	if (!rpc->unlimited)
+	if (!rpc->unlimited || (rpc->patient && rpc->progressed))
+	{
+		nk_timer_clear(&rpc->client->timers, &rpc->timer);
 		return;
+	}
 	if (rpc->deadline < due && rpc->deadline > rpc->client->wait_began)
 		due = rpc->deadline;
 	nk_timer_set(&rpc->client->timers, &rpc->timer, due);
@@ -215,7 +218,9 @@ nk_rpc_try(nk_rpc *rpc)
 	norikv_client *client = rpc->client;
 
 	nk_timer_clear(&client->timers, &rpc->timer);
-	if (!nk_node_ready(rpc->node))
+	if (rpc->anyway)
+		start_attempt(rpc);
+	else if (!nk_node_ready(rpc->node))
 		wait_for_node(rpc, client->options.connect_timeout_ms);
 	else if (needs_abilities(rpc) && rpc->node->abilities.known == NK_UNKNOWN)
 	{
@@ -412,6 +417,8 @@ nk_rpc_abandon(nk_rpc *rpc)
 {
 	nk_rpc_state state = rpc->state;
 
+	if (rpc->type == NULL)
+		return true;			/* the call was refused before there was a request */
 	if (rpc->abandoned)
 		return rpc->batches == 0;
 	nk_timer_clear(&rpc->client->timers, &rpc->timer);

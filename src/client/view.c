@@ -127,7 +127,7 @@ norikv_watch_cluster(norikv_client *client, const norikv_call_options *options)
 	nk_rpc_init(&call->rpc, client, &call->call, &view_rpc_type);
 	if (call->call.done)
 		return &call->call;
-	call->rpc.unlimited = true;
+	call->rpc.unlimited = call->rpc.patient = true;
 	nk_rpc_start(&call->rpc, wire_pack(&request.base), call->call.deadline);
 	return &call->call;
 }

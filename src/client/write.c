@@ -1,16 +1,14 @@
 /*
  * write.c - Put and Delete: one key, one round trip, once.
  */
-#include "internal.h"
+#include "write.h"
 
 #include <stdlib.h>
 
 typedef struct write_call
 {
 	norikv_call call;
-	nk_rpc		rpc;
-	norikv_operation operation; /* key in key[]; value only while it is packed */
-	norikv_operation_result result;
+	nk_write	write;
 	char		key[];
 } write_call;
 
@@ -83,35 +81,38 @@ nk_write_request(const norikv_operation *operation, const char *idempotency_key)
 	}
 }
 
-bool
-nk_write_response(const nk_rpc *rpc, wire_arena *arena, grpc_byte_buffer *message,
-				  norikv_operation_result *result)
+static void
+set_version(norikv_operation_result *result, const Norikv__V1__Version *version)
 {
-	Norikv__V1__Version *version;
+	if (version == NULL)
+		return;
+	result->version.term = version->term;
+	result->version.index = version->index;
+}
+
+bool
+nk_write_message(nk_rpc *rpc, grpc_byte_buffer *message)
+{
+	nk_write   *write = (nk_write *) rpc;
 
 	if (rpc->type->method == NK_DELETE)
 	{
 		Norikv__V1__DeleteResponse *response =
-			wire_unpack(&norikv__v1__delete_response__descriptor, arena, message);
+			wire_unpack(&norikv__v1__delete_response__descriptor, write->arena, message);
 
 		if (response == NULL)
 			return false;
-		result->existed = response->tombstoned;
-		version = response->version;
+		write->result.existed = response->tombstoned;
+		set_version(&write->result, response->version);
 	}
 	else
 	{
 		Norikv__V1__PutResponse *response =
-			wire_unpack(&norikv__v1__put_response__descriptor, arena, message);
+			wire_unpack(&norikv__v1__put_response__descriptor, write->arena, message);
 
 		if (response == NULL)
 			return false;
-		version = response->version;
-	}
-	if (version != NULL)
-	{
-		result->version.term = version->term;
-		result->version.index = version->index;
+		set_version(&write->result, response->version);
 	}
 	return true;
 }
@@ -128,29 +129,93 @@ nk_result_from_error(norikv_operation_result *result, const norikv_error *error)
 		result->version = error->present;
 }
 
-static bool
-write_message(nk_rpc *rpc, grpc_byte_buffer *message)
+void
+nk_write_finish(nk_write *write)
 {
-	write_call *write = (write_call *) rpc->call;
+	norikv_error *error = &write->rpc.error;
 
-	return nk_write_response(rpc, &write->call.arena, message, &write->result);
+	if (error->version_mismatch && error->expected.index == 0 &&
+		write->operation.condition == NORIKV_IF_VERSION)
+		error->expected = write->operation.version;
+	nk_result_from_error(&write->result, error);
+	write->finished(write);
 }
 
 static void
 write_ended(nk_rpc *rpc)
 {
-	write_call *write = (write_call *) rpc->call;
-	norikv_call *call = &write->call;
+	nk_write   *write = (nk_write *) rpc;
 
 	/* a Delete without a condition that found nothing to delete */
 	if (rpc->error.code == NORIKV_NOT_FOUND && rpc->type->method == NK_DELETE &&
 		write->operation.condition == NORIKV_IF_ANY)
 		nk_error_clear(&rpc->error);
-	if (rpc->error.version_mismatch && rpc->error.expected.index == 0 &&
-		write->operation.condition == NORIKV_IF_VERSION)
-		rpc->error.expected = write->operation.version;
-	nk_call_finish(call, &rpc->error);
-	nk_result_from_error(&write->result, &call->error);
+	nk_write_finish(write);
+}
+
+static const nk_rpc_type put_type = {
+	.method = NK_PUT,
+	.shape = NK_UNARY,
+	.write = true,
+	.message = nk_write_message,
+	.ended = write_ended,
+};
+
+static const nk_rpc_type delete_type = {
+	.method = NK_DELETE,
+	.shape = NK_UNARY,
+	.write = true,
+	.message = nk_write_message,
+	.ended = write_ended,
+};
+
+/* Two conditions are not known to every server: those wait for what it can do. */
+static const nk_rpc_type *
+type_of(const norikv_operation *operation)
+{
+	if (operation->kind == NORIKV_OP_DELETE)
+		return operation->condition == NORIKV_IF_ANY ? &delete_type
+			: &nk_conditional_delete_type;
+	return operation->condition == NORIKV_IF_ABSENT ? &nk_create_type : &put_type;
+}
+
+bool
+nk_write_start(nk_write *write, norikv_client *client, norikv_call *call, wire_arena *arena,
+			   void (*finished) (nk_write *write), const norikv_operation *operation,
+			   const char *idempotency_key)
+{
+	char		slot_key[NK_SLOT_KEY_SIZE];
+
+	nk_rpc_init(&write->rpc, client, call, type_of(operation));
+	write->operation = *operation;
+	memset(&write->result, 0, sizeof(write->result));
+	write->result.text = "";
+	write->arena = arena;
+	write->step = 0;
+	write->generation = 0;
+	write->own_key = NULL;
+	write->finished = finished;
+	write->rpc.key = operation->key;
+	if (idempotency_key == NULL)
+	{
+		write->rpc.slot = nk_slot_take(&client->slots, slot_key);
+		if (write->rpc.slot == NK_NO_SLOT)
+			return false;
+		idempotency_key = slot_key;
+	}
+	nk_rpc_start(&write->rpc, nk_write_request(operation, idempotency_key), call->deadline);
+	return true;
+}
+
+/* ---- The call ---- */
+
+static void
+show(nk_write *write)
+{
+	norikv_call *call = write->rpc.call;
+
+	nk_call_finish(call, &write->rpc.error);
+	write->result.text = call->error.text;
 	call->results = &write->result;
 	call->n_results = 1;
 }
@@ -158,70 +223,54 @@ write_ended(nk_rpc *rpc)
 static void
 write_abandon(norikv_call *call)
 {
-	nk_rpc_abandon(&((write_call *) call)->rpc);
+	nk_rpc_abandon(&((write_call *) call)->write.rpc);
 }
-
-const nk_rpc_type nk_put_type = {
-	.method = NK_PUT,
-	.shape = NK_UNARY,
-	.write = true,
-	.message = write_message,
-	.ended = write_ended,
-};
-
-const nk_rpc_type nk_delete_type = {
-	.method = NK_DELETE,
-	.shape = NK_UNARY,
-	.write = true,
-	.message = write_message,
-	.ended = write_ended,
-};
 
 static const nk_call_type write_type = {
 	.abandon = write_abandon,
 };
 
-/* The caller's key, or a slot's; false when out of memory. */
 bool
-nk_idempotency_key(nk_rpc *rpc, const norikv_call_options *options,
-				   char key[NK_IDEMPOTENCY_KEY_SIZE])
+nk_idempotency_key(const norikv_call_options *options, char key[NK_IDEMPOTENCY_KEY_SIZE])
 {
-	if (options != NULL && options->idempotency_key.size > 0)
-	{
-		memcpy(key, options->idempotency_key.data, options->idempotency_key.size);
-		key[options->idempotency_key.size] = '\0';
-		return true;
-	}
-	rpc->slot = nk_slot_take(&rpc->client->slots, key);
-	return rpc->slot != NK_NO_SLOT;
+	if (options == NULL || options->idempotency_key.size == 0)
+		return false;
+	memcpy(key, options->idempotency_key.data, options->idempotency_key.size);
+	key[options->idempotency_key.size] = '\0';
+	return true;
+}
+
+static bool
+check(norikv_call *call, const norikv_operation *operation)
+{
+	const char *complaint = NULL;
+
+	if (operation->kind != NORIKV_OP_PUT && operation->kind != NORIKV_OP_DELETE)
+		complaint = "it is neither a put nor a delete: use norikv_commit()";
+	else if (operation->kind == NORIKV_OP_DELETE && operation->condition == NORIKV_IF_ABSENT)
+		complaint = "a delete cannot have the condition that the key is absent";
+	else if (operation->kind == NORIKV_OP_PUT && operation->ttl == NORIKV_TTL_KEEP)
+		complaint = "it cannot keep the present ttl: use norikv_commit()";
+	if (complaint == NULL)
+		return nk_check_operation(call, operation, -1);
+	nk_call_fail(call, NORIKV_INVALID_ARGUMENT, "single write: %s", complaint);
+	return false;
 }
 
 static void
-write_start(write_call *write, const norikv_operation *operation,
-			const norikv_call_options *options)
+start(write_call *write, const norikv_operation *operation,
+	  const norikv_call_options *options)
 {
 	norikv_call *call = &write->call;
-	nk_rpc	   *rpc = &write->rpc;
+	norikv_operation copy = *operation;
 	char		key[NK_IDEMPOTENCY_KEY_SIZE];
+	bool		own_key;
 
-	if (operation->kind != NORIKV_OP_PUT && operation->kind != NORIKV_OP_DELETE)
-		nk_call_fail(call, NORIKV_INVALID_ARGUMENT,
-					 "operation %d is neither a put nor a delete: use norikv_commit()",
-					 (int) operation->kind);
-	else if (operation->kind == NORIKV_OP_DELETE && operation->condition == NORIKV_IF_ABSENT)
-		nk_call_fail(call, NORIKV_INVALID_ARGUMENT,
-					 "a delete cannot have the condition that the key is absent");
-	else if (operation->kind == NORIKV_OP_PUT && operation->ttl == NORIKV_TTL_KEEP)
-		nk_call_fail(call, NORIKV_INVALID_ARGUMENT,
-					 "a single put cannot keep the present ttl: use norikv_commit()");
-	if (call->done || !nk_check_operation(call, operation, -1))
-		return;
 	memcpy(write->key, operation->key.data, operation->key.size);
-	write->operation.key = (norikv_slice) {write->key, operation->key.size};
-	rpc->key = write->operation.key;
-	if (nk_idempotency_key(rpc, options, key))
-		nk_rpc_start(rpc, nk_write_request(operation, key), call->deadline);
-	else
+	copy.key.data = write->key;
+	own_key = nk_idempotency_key(options, key);
+	if (!nk_write_start(&write->write, call->client, call, &call->arena, show, &copy,
+						own_key ? key : NULL))
 		nk_call_fail(call, NORIKV_RESOURCE_EXHAUSTED, "out of memory");
 }
 
@@ -231,19 +280,17 @@ norikv_write(norikv_client *client, const norikv_operation *operation,
 {
 	size_t		key_room = operation->key.size <= WIRE_MAX_KEY ? operation->key.size : 0;
 	write_call *write = nk_call_new(client, sizeof(*write) + key_room, &write_type, options);
+	norikv_operation_result *result;
 
 	if (write == NULL)
 		return nk_call_no_memory();
-	nk_rpc_init(&write->rpc, client, &write->call,
-				operation->kind == NORIKV_OP_DELETE ? &nk_delete_type : &nk_put_type);
-	write->operation = *operation;
-	write->result.text = "";
-	if (!write->call.done)
-		write_start(write, operation, options);
+	if (!write->call.done && check(&write->call, operation))
+		start(write, operation, options);
 	if (write->call.done)
 	{
-		nk_result_from_error(&write->result, &write->call.error);
-		write->call.results = &write->result;
+		result = &write->write.result;
+		nk_result_from_error(result, &write->call.error);
+		write->call.results = result;
 		write->call.n_results = 1;
 	}
 	return &write->call;

@@ -173,7 +173,6 @@ read_chunk(RowSink *sink, const Elements *elements, int first, int end,
 	int n_keys = 0;
 	NorikvCall *call = NULL;
 	const norikv_entry *entries = NULL;
-	size_t n_entries = 0;
 	size_t next = 0;
 
 	for (int i = first; i < end; i++)
@@ -184,12 +183,7 @@ read_chunk(RowSink *sink, const Elements *elements, int first, int end,
 	if (n_keys > 0)
 	{
 		call = NorikvStartMultiGet(sink->connection, keys, n_keys, consistency);
-		NorikvFinish(call);
-		entries = norikv_call_entries(call->call, &n_entries);
-		if (n_entries != n_keys)
-			ereport(ERROR, errcode(ERRCODE_PROTOCOL_VIOLATION),
-					errmsg("server \"%s\" answered %zu entries for %d keys",
-						   sink->connection->name, n_entries, n_keys));
+		entries = NorikvFinishMultiGet(call, n_keys);
 	}
 	for (int i = first; i < end; i++)
 	{

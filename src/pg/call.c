@@ -193,6 +193,22 @@ NorikvFinish(NorikvCall *call)
 		NorikvRaise(error, &call->subject);
 }
 
+/* An answer that is not what was asked for must not be read past its end. */
+const norikv_entry *
+NorikvFinishMultiGet(NorikvCall *call, size_t n_keys)
+{
+	const norikv_entry *entries;
+	size_t n_entries;
+
+	NorikvFinish(call);
+	entries = norikv_call_entries(call->call, &n_entries);
+	if (n_entries != n_keys)
+		ereport(ERROR, errcode(ERRCODE_PROTOCOL_VIOLATION),
+				errmsg("server \"%s\" answered %zu entries for %zu keys",
+					   call->subject.connection->name, n_entries, n_keys));
+	return entries;
+}
+
 bool
 NorikvNextPage(NorikvCall *call)
 {
@@ -256,7 +272,8 @@ NorikvStartMultiGet(NorikvConnection *connection, const norikv_slice *keys, size
 					const char *consistency)
 {
 	norikv_call_options options = {.consistency = consistency};
-	NorikvCall *call = new_call(connection, NORIKV_CALL_MGET, no_key);
+	NorikvCall *call =
+		new_call(connection, NORIKV_CALL_MGET, n_keys == 1 ? keys[0] : no_key);
 
 	START(call, norikv_multi_get(connection->client, keys, n_keys, &options));
 	return call;

@@ -68,22 +68,47 @@ set_ttl(Loop *loop, const NorikvDocument *old, norikv_operation *operation)
 	return false;
 }
 
-/* The call lives until the document is no longer needed. */
-static NorikvCall *
+/* Whether the time to live has to be kept by hand, and the server tells it. */
+static bool
+needs_expiry(Loop *loop)
+{
+	const NorikvCapabilities *capabilities;
+
+	if (loop->options->ttl != NORIKV_TTL_KEEP)
+		return false;
+	capabilities = NorikvGetCapabilities(loop->connection);
+	return capabilities->named && !capabilities->transactions;
+}
+
+/* The value is copied, so that no call stays open while the step runs anything. */
+static void
 read_document(Loop *loop, NorikvDocument *document)
 {
-	NorikvCall *call = NorikvStartGet(loop->connection, loop->key, "strong");
 	const norikv_entry *entry;
+	NorikvCall *call;
+	char *value;
 
-	NorikvFinish(call);
-	entry = norikv_call_entry(call->call);
-	document->present = entry->version.index != 0;
-	document->key = loop->key;
-	document->version = entry->version;
-	document->expires_at_ms = entry->expires_at_ms;
-	document->value.size = entry->value.size;
-	document->value.data = entry->value.data;
-	return call;
+	if (needs_expiry(loop))
+	{
+		call = NorikvStartMultiGet(loop->connection, &loop->key, 1, "strong");
+		entry = NorikvFinishMultiGet(call, 1);
+	}
+	else
+	{
+		call = NorikvStartGet(loop->connection, loop->key, "strong");
+		NorikvFinish(call);
+		entry = norikv_call_entry(call->call);
+	}
+	value = palloc(entry->value.size + 1);
+	memcpy(value, entry->value.data, entry->value.size);
+	*document = (NorikvDocument){
+		.present = entry->version.index != 0,
+		.key = loop->key,
+		.value = {value, entry->value.size},
+		.version = entry->version,
+		.expires_at_ms = entry->expires_at_ms,
+	};
+	NorikvFree(call);
 }
 
 /* False where the condition did not hold; every other error is raised. */
@@ -125,15 +150,9 @@ try_once(Loop *loop, NorikvCasStep step, void *arg)
 {
 	NorikvDocument old;
 	norikv_slice value = {NULL, 0};
-	NorikvCall *call = read_document(loop, &old);
 	NorikvCasAction action;
-	void *copy = palloc(old.value.size + 1);
 
-	/* The step may run anything, so no call stays open over it. */
-	memcpy(copy, old.value.data, old.value.size);
-	old.value.data = copy;
-	NorikvFree(call);
-
+	read_document(loop, &old);
 	action = step(&old, &value, arg);
 	if (action == NORIKV_CAS_LEAVE || (action == NORIKV_CAS_DELETE && !old.present))
 		return true;

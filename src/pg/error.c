@@ -76,16 +76,11 @@ show_version(norikv_version version)
 	return psprintf(UINT64_FORMAT "/" UINT64_FORMAT, version.term, version.index);
 }
 
-/* What the server or the library said, and which node of several it was. */
+/* What the server or the library said; it names the node. */
 static int
 say_cause(const norikv_error *error)
 {
-	char *text = NorikvTextForMessage(error->text);
-
-	if (error->node[0] == '\0')
-		return text[0] == '\0' ? 0 : errdetail("%s", text);
-	return errdetail("%s: %s", NorikvTextForMessage(error->node),
-					 text[0] == '\0' ? "no details" : text);
+	return error->text[0] == '\0' ? 0 : errdetail("%s", NorikvTextForMessage(error->text));
 }
 
 static void

@@ -192,11 +192,13 @@ read_key(FunctionCallInfo fcinfo)
 {
 	NorikvConnection *connection;
 	NorikvCall *call;
+	norikv_slice key;
 
 	if (PG_ARGISNULL(0))
 		return NULL;
 	connection = NorikvGetConnection();
-	call = NorikvStartGet(connection, key_argument(fcinfo), NorikvConsistencyArgument(fcinfo, 1));
+	key = key_argument(fcinfo);
+	call = NorikvStartGet(connection, key, NorikvConsistencyArgument(fcinfo, 1));
 	NorikvFinish(call);
 	return call;
 }
@@ -258,25 +260,30 @@ norikv_sql_has_key(PG_FUNCTION_ARGS)
 	PG_RETURN_BOOL(found);
 }
 
-/* key (as it was given), value, version, expires_at */
+/* key (as it was given), value, version, expires_at: that only MultiGet answers. */
 Datum
 norikv_sql_entry(PG_FUNCTION_ARGS)
 {
-	TupleDesc descriptor;
-	NorikvCall *call = read_key(fcinfo);
+	NorikvConnection *connection;
+	NorikvCall *call;
+	norikv_slice key;
 	const norikv_entry *entry;
+	TupleDesc descriptor;
 	Datum values[4];
 	bool nulls[4] = {false};
 	Datum result = (Datum) 0;
 
-	if (call == NULL)
+	if (PG_ARGISNULL(0))
 		PG_RETURN_NULL();
-	entry = norikv_call_entry(call->call);
+	if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	connection = NorikvGetConnection();
+	key = key_argument(fcinfo);
+	call = NorikvStartMultiGet(connection, &key, 1, NorikvConsistencyArgument(fcinfo, 1));
+	entry = NorikvFinishMultiGet(call, 1);
 	fcinfo->isnull = entry->version.index == 0;
 	if (!fcinfo->isnull)
 	{
-		if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
-			elog(ERROR, "return type must be a row type");
 		values[0] = PG_GETARG_DATUM(0);
 		values[1] = NorikvByteaFromSlice(entry->value);
 		values[2] = NorikvVersionGetDatum(entry->version);

@@ -179,6 +179,8 @@ extern NorikvCall *NorikvStartWatchCluster(NorikvConnection *connection);
 extern const norikv_error *NorikvAwait(NorikvCall *call);
 /* Until it is done; raises its error. */
 extern void NorikvFinish(NorikvCall *call);
+/* The same; its entries, one for each key. */
+extern const norikv_entry *NorikvFinishMultiGet(NorikvCall *call, size_t n_keys);
 /* The next page of a scan; false at its end. Raises its error. */
 extern bool NorikvNextPage(NorikvCall *call);
 extern void NorikvFree(NorikvCall *call);

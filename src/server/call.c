@@ -13,6 +13,8 @@
 #include <grpc/support/log.h>
 #include <grpc/support/time.h>
 
+#include "unpack.h"
+
 /* The size of a status message: it travels in a header of limited size. */
 #define STATUS_TEXT_SIZE 1024
 
@@ -259,12 +261,17 @@ void *
 call_unpack(call *self, const ProtobufCMessageDescriptor *descriptor)
 {
 	void	   *message = NULL;
+	message_bytes bytes;
+	char		error[UNPACK_ERROR_SIZE] = "the request has no message";
 
 	if (self->request != NULL)
-		message = wire_unpack(descriptor, &self->arena, self->request);
+	{
+		message_open(&bytes, self->request);
+		message = message_unpack(&bytes, descriptor, &self->arena, error);
+		message_close(&bytes);
+	}
 	if (message == NULL)
-		call_fail(self, GRPC_STATUS_INVALID_ARGUMENT, "the request is not a %s",
-				  descriptor->name);
+		call_fail_text(self, GRPC_STATUS_INVALID_ARGUMENT, error);
 	return message;
 }
 

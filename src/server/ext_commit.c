@@ -12,6 +12,7 @@
 #include "chunk.h"
 #include "norikv_ext.pb-c.h"
 #include "request.h"
+#include "unpack.h"
 
 /*
  * What an operation takes beside its bytes: the message, its pointer, a version,
@@ -234,25 +235,39 @@ start_unit(call *owner)
 	store->methods->commit(store, unit);
 }
 
-/* One message; true where the next one is to be read. */
+/* Field number of CommitRequest.operations. */
+#define OPERATIONS_FIELD 3
+
+/* One message, unpacked; NULL where the Commit has been refused. */
+static const Norikv__Ext__V1__CommitRequest *
+unpack_staged(call *owner, const message_bytes *bytes)
+{
+	const Norikv__Ext__V1__CommitRequest *request;
+	size_t		n_ops = message_count(bytes, OPERATIONS_FIELD);
+	char		error[UNPACK_ERROR_SIZE];
+
+	if (!take_memory(owner, bytes->size + n_ops * OPERATION_OVERHEAD))
+		return NULL;
+	request = message_unpack(bytes, &norikv__ext__v1__commit_request__descriptor,
+							 &owner->arena, error);
+	if (request == NULL)
+		refuse(owner, GRPC_STATUS_INVALID_ARGUMENT, error);
+	return request;
+}
+
+/* True where the next message is to be read. */
 static bool
 stage(call *owner, grpc_byte_buffer *message)
 {
 	commit	   *self = owner->state;
 	const Norikv__Ext__V1__CommitRequest *request;
+	message_bytes bytes;
 	char		error[REQUEST_ERROR_SIZE];
 
-	if (!take_memory(owner, grpc_byte_buffer_length(message)))
-		return false;
-	request = wire_unpack(&norikv__ext__v1__commit_request__descriptor, &owner->arena,
-						  message);
+	message_open(&bytes, message);
+	request = unpack_staged(owner, &bytes);
+	message_close(&bytes);
 	if (request == NULL)
-	{
-		refuse(owner, GRPC_STATUS_INVALID_ARGUMENT,
-			   "the message is not a norikv.ext.v1.CommitRequest");
-		return false;
-	}
-	if (!take_memory(owner, request->n_operations * OPERATION_OVERHEAD))
 		return false;
 	if (!take_header(owner, request, error) || !add_operations(self, request, error))
 	{

@@ -37,7 +37,7 @@ exit_code_of(engine_code code)
 {
 	switch (code)
 	{
-		case ENGINE_UNAVAILABLE:
+		case ENGINE_ABORTED:
 			return EXIT_IN_USE;
 		case ENGINE_FAILED_PRECONDITION:
 			return EXIT_REFUSED;

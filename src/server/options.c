@@ -228,7 +228,7 @@ static const option_entry option_table[] = {
 	{"parent", "PID", set_parent, "a process id",
 	"end when this process, which must be the parent, is gone"},
 	{"threads", "N", set_threads, "1 to 64",
-	"threads that serve. Default: one for each processor, at most 4"},
+	"threads that serve. Default: half as many as processors, 1 to 4"},
 	{"stall-timeout", "SECONDS", set_stall_timeout, "1 to 86400 seconds",
 		"drop a call whose client takes nothing of the answer, or\n"
 	"sends nothing more of a Commit, for so long. Default: 60"},
@@ -241,18 +241,28 @@ static const option_entry option_table[] = {
 
 #define N_OPTIONS (sizeof(option_table) / sizeof(option_table[0]))
 
+/*
+ * One for two processors, the others being the clients' and the committer's:
+ * more threads wake each other up for every event and serve less.
+ */
+static unsigned
+default_threads(void)
+{
+	long		threads = sysconf(_SC_NPROCESSORS_ONLN) / 2;
+
+	return threads < 1 ? 1 : threads > 4 ? 4 : (unsigned) threads;
+}
+
 void
 options_init(options *opts)
 {
-	long		processors = sysconf(_SC_NPROCESSORS_ONLN);
-
 	memset(opts, 0, sizeof(*opts));
 	opts->engine = "rocksdb";
 	opts->sync = true;
 	opts->max_memory = DEFAULT_MEMORY;
 	opts->max_idempotency = DEFAULT_IDEMPOTENCY;
 	opts->log_level = ENGINE_LOG_INFO;
-	opts->threads = processors < 1 ? 1 : processors > 4 ? 4 : (unsigned) processors;
+	opts->threads = default_threads();
 	opts->stall_timeout = DEFAULT_STALL_TIMEOUT;
 }
 

@@ -145,7 +145,7 @@ sub row
 	my ($what, $measured, $against, $ratio, $limit, $unit) = @_;
 	my ($relation, $bound) = @$limit;
 	my $held = $relation eq '<=' ? $ratio <= $bound : $ratio >= $bound;
-	my $missed_by = $relation eq '<=' ? $ratio / $bound : $bound / $ratio;
+	my $missed_by = abs($ratio - $bound) / $bound;
 
 	push @rows,
 	  {
@@ -154,7 +154,7 @@ sub row
 		against => $against,
 		ratio => sprintf('%.2f%s', $ratio, $unit // ''),
 		target => ($relation eq '<=' ? 'at most ' : 'at least ') . $bound . ($unit // ''),
-		verdict => $held ? 'OK' : sprintf('missed by %.0f %%', ($missed_by - 1) * 100)
+		verdict => $held ? 'OK' : sprintf('missed by %.0f %%', $missed_by * 100)
 	  };
 	printf STDERR "%s: %s, against %s: %s (%s)\n", @{ $rows[-1] }{qw(what measured against ratio verdict)};
 }

@@ -15,9 +15,9 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(usleep);
 
-our @EXPORT = qw(norikv_cluster norikvds await await_norikvd await_log gone rounds
-  slurp_log start_norikvd stop_process session finish_session norikvd_program
-  store_answers);
+our @EXPORT = qw(norikv_cluster norikvds norikvd_program start_norikvd stop_process
+  await await_norikvd await_log await_backend gone kill_9 rounds slurp_log
+  session output_of finish_session store_answers);
 
 my @children;
 
@@ -85,7 +85,7 @@ sub await_norikvd
 		sub {
 			my @pids = grep { !defined $before || $_ != $before } norikvds($node);
 			return @pids == 1 ? $pids[0] : 0;
-		});
+		}) || die 'there is no norikvd';
 }
 
 sub gone
@@ -118,12 +118,13 @@ sub store_answers
 sub start_norikvd
 {
 	my ($log, @arguments) = @_;
+	open(my $output, '>', $log) or die "$log: $!";
 	my $pid = fork() // die "fork: $!";
 	if ($pid == 0)
 	{
 		open(STDIN, '<', '/dev/null');
-		open(STDOUT, '>', $log) or POSIX::_exit(1);
-		open(STDERR, '>&', \*STDOUT);
+		open(STDOUT, '>&', $output);
+		open(STDERR, '>&', $output);
 		exec(norikvd_program(), @arguments, "--parent=" . getppid()) or POSIX::_exit(1);
 	}
 	push @children, $pid;
@@ -150,13 +151,21 @@ sub stop_process
 sub session
 {
 	my ($node, $sql, %options) = @_;
-	my $session = { out => '', err => '' };
-	my @command = (
-		'psql', '-XAtq', '-v', 'VERBOSITY=verbose', '-d',
-		$node->connstr($options{database} // 'postgres'));
-	$session->{run} = IPC::Run::start(\@command, '<', \$sql, '>', \$session->{out},
-		'2>', \$session->{err});
+	my $directory = PostgreSQL::Test::Utils::tempdir();
+	my $session = { out => "$directory/out", err => "$directory/err" };
+	PostgreSQL::Test::Utils::append_to_file("$directory/sql", "$sql\n;\n");
+	$session->{run} = IPC::Run::start(
+		[ 'psql', '-XAtq', '-v', 'VERBOSITY=verbose', '-d',
+			$node->connstr($options{database} // 'postgres') ],
+		'<', "$directory/sql", '>', $session->{out}, '2>', $session->{err});
 	return $session;
+}
+
+# What it has written to standard output so far.
+sub output_of
+{
+	my ($session) = @_;
+	return PostgreSQL::Test::Utils::slurp_file($session->{out});
 }
 
 # Waits for its end; returns what it wrote to standard output and error.
@@ -164,8 +173,29 @@ sub finish_session
 {
 	my ($session) = @_;
 	IPC::Run::finish($session->{run});
-	chomp($session->{out}, $session->{err});
-	return ($session->{out}, $session->{err});
+	my $out = output_of($session);
+	my $err = PostgreSQL::Test::Utils::slurp_file($session->{err});
+	chomp($out, $err);
+	return ($out, $err);
+}
+
+# The backend that runs a query that matches, once it does.
+sub await_backend
+{
+	my ($node, $pattern) = @_;
+	return await(
+		sub {
+			$node->safe_psql('postgres', qq{SELECT pid FROM pg_stat_activity
+				WHERE state = 'active' AND query LIKE '$pattern' AND pid <> pg_backend_pid()});
+		}) || die "no backend runs a query like $pattern";
+}
+
+# As kill -9; a pid that is none would be the process group of the test.
+sub kill_9
+{
+	my ($pid) = @_;
+	die 'no process to kill' unless $pid;
+	kill 'KILL', $pid;
 }
 
 # Nothing outlives the test, however it ends. PostgreSQL's clusters have an END

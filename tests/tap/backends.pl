@@ -47,11 +47,7 @@ sub signals
 }
 
 my $session = session($node, q{SELECT norikv.put('k', 'v') IS NOT NULL; SELECT pg_backend_pid(); SELECT pg_sleep(600);});
-my $backend = await(
-	sub {
-		$node->safe_psql('postgres',
-			q{SELECT pid FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(600);'});
-	});
+my $backend = await_backend($node, 'SELECT pg_sleep(600)%');
 my @threads = grep { $_ != $backend } map { m{(\d+)$} } glob "/proc/$backend/task/*";
 cmp_ok(scalar(@threads), '>', 0, 'gRPC has threads in a backend');
 # SIGHUP INT QUIT USR1 USR2 ALRM TERM CHLD URG: what PostgreSQL handles.
@@ -82,12 +78,8 @@ $node->safe_psql('postgres', "CREATE SERVER hanging FOREIGN DATA WRAPPER norikv
 for my $sql (q{norikv.get('k')}, q{norikv.put('k', 'v')}, q{norikv.scan('')}, q{norikv.mput(ARRAY['a'], ARRAY['b'])})
 {
 	my $victim = session($node, "SET norikv.server = 'hanging'; SELECT norikv.ping() IS NULL \\gset x\n"
-		  . "\\! kill -STOP $hanging\nSELECT $sql;");
-	my $victim_pid = await(
-		sub {
-			$node->safe_psql('postgres', q{SELECT pid FROM pg_stat_activity
-				WHERE state = 'active' AND query LIKE 'SELECT norikv.%(%);' AND query NOT LIKE '%ping%'});
-		});
+		  . "\\! kill -STOP $hanging\nSELECT /* victim */ $sql;");
+	my $victim_pid = await_backend($node, "SELECT /* victim */ %");
 	$node->safe_psql('postgres', "SELECT pg_terminate_backend($victim_pid)");
 	ok(gone($victim_pid), "FATAL in $sql: the backend is gone while the server hangs");
 	kill 'CONT', $hanging;

@@ -11,6 +11,7 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Socket qw(SOMAXCONN);
 use Test::More;
+use Time::HiRes qw(usleep);
 
 use NorikvTest;
 
@@ -153,12 +154,8 @@ for my $way ([ 'pg_cancel_backend', q{state = 'active'}, qr/ERROR:  57014/ ],
 			my $mark = "waits_$function\_$try";
 			my $session = session($node,
 				prepared($wait, "DO \$do\$ BEGIN /* $mark */ $wait->[2]; END \$do\$;"));
-			my $pid = await(
-				sub {
-					$node->safe_psql('postgres', qq{SELECT pid FROM pg_stat_activity
-						WHERE query LIKE '%/* $mark */%' AND state = 'active' AND pid <> pg_backend_pid()
-						AND clock_timestamp() > query_start + interval '50 ms'});
-				});
+			my $pid = await_backend($node, "%/* $mark */%");
+			usleep(50_000);
 			push @took, end_backend($pid, $function, $still_there);
 			kill 'CONT', $hanging;
 			my (undef, $error) = finish_session($session);

@@ -106,7 +106,7 @@ is(scalar(adopt_command($copy)), 4, 'the hint has a command');
 adopt($copy);
 ok($copy->poll_query_until('postgres', q{SELECT norikv.get('k') = 'original'}),
 	'which makes the copy a store of its own');
-is( $copy->safe_psql('postgres', qq{SELECT norikv.put('version', 'y') > '$before'::norikv.version}),
+is( $copy->safe_psql('postgres', qq{SELECT norikv.put('version', 'y') OPERATOR(norikv.>) '$before'}),
 	't', 'its versions are above all there were');
 my ($term) = $before =~ m{^(\d+)/};
 like($copy->safe_psql('postgres', q{SELECT norikv.put('version', 'z')}),

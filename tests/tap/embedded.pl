@@ -9,7 +9,8 @@ use Test::More;
 
 use NorikvTest;
 
-my $node = norikv_cluster('embedded');
+# The tests' own default would leave PostgreSQL down after a crash.
+my $node = norikv_cluster('embedded', conf => "restart_after_crash = on\n");
 my $data = $node->data_dir;
 my $pid = await_norikvd($node);
 my $writes = 0;
@@ -40,7 +41,7 @@ write_and_check('at first');
 is(sprintf('%04o', (stat "$data/norikv/run")[2] & 07777),
 	'0700', 'only the owner can enter the directory of the socket');
 my @descriptors = map { readlink($_) // '' } glob "/proc/$pid/fd/*";
-my @foreign = grep { m{^\Q$data\E/} && !m{^\Q$data\E/norikv/} } @descriptors;
+my @foreign = grep { m{^\Q$data\E/} && !m{^\Q$data\E/norikv(/|$)} } @descriptors;
 is("@foreign", '', 'norikvd has no file of PostgreSQL open');
 my ($postmaster) = slurp_file("$data/postmaster.pid") =~ /^(\d+)/;
 my %sockets =
@@ -53,7 +54,7 @@ unlike(slurp_file("/proc/$pid/maps"), qr{norikv\.so|/SYSV|PostgreSQL\.},
 
 for my $round (1 .. rounds(30))
 {
-	kill 'KILL', $pid;
+	kill_9($pid);
 	write_and_check("kill -9 of norikvd, round $round");
 	my $next = await_norikvd($node, $pid);
 	isnt($next, $pid, 'it is another norikvd now');
@@ -103,12 +104,7 @@ sub await_postgres
 }
 
 my $victim = session($node, 'SELECT pg_sleep(600)');
-my $victim_pid = await(
-	sub {
-		$node->safe_psql('postgres',
-			q{SELECT pid FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(600)'});
-	});
-kill 'KILL', $victim_pid;
+kill_9(await_backend($node, 'SELECT pg_sleep(600)%'));
 finish_session($victim);
 await_postgres();
 write_and_check('kill -9 of a backend');
@@ -116,7 +112,7 @@ is(scalar(norikvds($node)), 1, 'there is one norikvd');
 
 my ($launcher) = slurp_file("/proc/" . await_norikvd($node) . "/status") =~ /^PPid:\s+(\d+)/m;
 $offset = -s $node->logfile;
-kill 'KILL', $launcher;
+kill_9($launcher);
 ok(await_log($node, qr/database system is ready to accept connections/, $offset),
 	'kill -9 of the launcher restarts PostgreSQL');
 await_postgres();
@@ -129,15 +125,12 @@ for my $mode (qw(fast smart immediate))
 {
 	# A session that is there makes the launcher wait for its end.
 	my $idle = session($node, "SELECT norikv.ping() IS NOT NULL; SELECT pg_sleep(600)");
-	await(sub { $idle->{run}->pump_nb; $idle->{out} =~ /t/ });
+	my $backend = await_backend($node, 'SELECT pg_sleep(600)%');
 	if ($mode eq 'smart')
 	{
-		$node->safe_psql('postgres',
-			q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(600)'
-			  AND pid <> pg_backend_pid()});
+		$node->safe_psql('postgres', "SELECT pg_terminate_backend($backend)");
 		finish_session($idle);
 	}
-	$offset = -s $node->logfile;
 	$node->stop($mode);
 	finish_session($idle) unless $mode eq 'smart';
 	none_left("pg_ctl stop -m $mode");
@@ -147,9 +140,11 @@ for my $mode (qw(fast smart immediate))
 
 ($postmaster) = slurp_file("$data/postmaster.pid") =~ /^(\d+)/;
 $pid = await_norikvd($node);
-kill 'KILL', $postmaster;
+my @children = grep { -e && slurp_file($_) =~ /^PPid:\s+$postmaster$/m } glob '/proc/[0-9]*/status';
+kill_9($postmaster);
 ok(gone($pid), 'kill -9 of the postmaster ends norikvd');
 none_left('kill -9 of the postmaster');
+ok(await(sub { !grep { -e } @children }), 'and no other process of PostgreSQL');
 $node->{_pid} = undef;
 $node->start;
 write_and_check('kill -9 of the postmaster');

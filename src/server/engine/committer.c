@@ -22,6 +22,7 @@
 #define TICK_MS 250
 /* How often a store that failed is tried again. */
 #define RETRY_MS 1000
+#define RECLAIM_MS 10000
 
 typedef struct job
 {
@@ -52,6 +53,7 @@ struct committer
 	bool		more_to_sweep;
 	uint64_t	next_tick_ms;
 	uint64_t	next_retry_ms;
+	uint64_t	next_reclaim_ms;	/* store time */
 };
 
 static uint64_t
@@ -182,6 +184,31 @@ sweep_step(committer *self)
 	self->more_to_sweep = (more_keys || more_records) && !self->broken;
 }
 
+/*
+ * At the limit: a whole round at once, lest a request be refused for records
+ * that have expired. Not for every request, though, while none has.
+ */
+static void
+reclaim_records(committer *self)
+{
+	uint64_t	now = store_time_now_ms(self->options.time);
+	bool		more = true;
+	bool		changed;
+
+	if (self->count.records < self->count.limit && self->count.slots < self->count.limit)
+		return;
+	if (self->broken || now < self->next_reclaim_ms)
+		return;
+	self->next_reclaim_ms = now + RECLAIM_MS;
+	self->sweep.position.size = 0;
+	while (more && !self->broken)
+	{
+		more = sweep_records(&self->sweep, now, &changed);
+		if (changed)
+			write_now(self, false);
+	}
+}
+
 static void
 try_to_leave_failure(committer *self)
 {
@@ -282,6 +309,7 @@ commit(committer *self, engine_unit *units)
 		size_t		gathered = 0;
 
 		extend_time(self);
+		reclaim_records(self);
 		of->now_ms = store_time_now_ms(self->options.time);
 		of->last = self->version;
 		of->full = self->full;

@@ -121,7 +121,7 @@ take_lock(data_directory *self, engine_status *status)
 	{
 		if (pread(self->lock, holder, sizeof(holder) - 1, 0) > 0)
 			holder[strcspn(holder, "\n")] = '\0';
-		status_set(status, ENGINE_FAILED_PRECONDITION,
+		status_set(status, ENGINE_ABORTED,
 				   "the data directory \"%s\" is in use by another norikvd%s%s", self->path,
 				   holder[0] != '\0' ? ", process " : "", holder);
 		return false;

@@ -282,7 +282,11 @@ typedef struct engine_options
 	const engine_clock *clock;	/* NULL: the system's */
 } engine_options;
 
-/* "rocksdb" or "memory"; NULL with *status set where it cannot be opened. */
+/*
+ * "rocksdb" or "memory"; NULL with *status set where it cannot be opened: ABORTED
+ * where another process has the directory, FAILED_PRECONDITION where the directory
+ * is refused.
+ */
 extern engine *engine_open(const char *name, const engine_options *options,
 						   engine_status *status);
 

@@ -1,0 +1,572 @@
+/*
+ * test_server_process.c - norikvd as a process: where it listens, what it refuses,
+ * how it ends.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "../support/ext_calls.h"
+#include "../support/kv_calls.h"
+#include "../support/norikvd.h"
+#include "health.pb-c.h"
+
+/* Exit statuses, as --help says. */
+#define FAILED 1
+#define USAGE 2
+#define IN_USE 3
+#define REFUSED 4
+
+static char directory[256];
+static char log_path[300];
+static char data_dir[300];
+static char socket_path[300];
+static char address[310];
+
+static int
+set_up(void **state)
+{
+	(void) state;
+	work_dir_make(directory, sizeof(directory));
+	snprintf(log_path, sizeof(log_path), "%s/log", directory);
+	snprintf(data_dir, sizeof(data_dir), "%s/data", directory);
+	snprintf(socket_path, sizeof(socket_path), "%s/socket", directory);
+	snprintf(address, sizeof(address), "unix:%s", socket_path);
+	return 0;
+}
+
+static int
+tear_down(void **state)
+{
+	(void) state;
+	work_dir_remove(directory);
+	return 0;
+}
+
+static bool
+start_memory(norikvd *server)
+{
+	return norikvd_start_memory(server, directory, NULL);
+}
+
+static bool
+answers(const char *target)
+{
+	wire_client *client = wire_client_open(target);
+	kv_put_options options = {.timeout_ms = 5000};
+	kv_reply	reply = kv_call_put(client, KV_KEY("k"), "v", 1, &options);
+
+	wire_client_close(client);
+	return reply.code == GRPC_STATUS_OK;
+}
+
+static bool
+exists(const char *path)
+{
+	struct stat status;
+
+	return lstat(path, &status) == 0;
+}
+
+/* Starts norikvd, which must not come up, and gives its exit status. */
+static int
+status_of(const char *const *arguments)
+{
+	norikvd		server;
+
+	assert_false(norikvd_start(&server, log_path, arguments));
+	return norikvd_wait(&server);
+}
+
+static void
+assert_logged(const char *text)
+{
+	norikvd		any = {0};
+
+	snprintf(any.errors, sizeof(any.errors), "%s", log_path);
+	if (!norikvd_said(&any, text))
+		fail_msg("the log does not say \"%s\"", text);
+}
+
+/* ---- Listening ---- */
+
+static void
+test_the_socket_is_ours_alone_and_goes_away(void **state)
+{
+	norikvd		server;
+	struct stat status;
+
+	(void) state;
+	assert_true(start_memory(&server));
+	assert_int_equal(lstat(socket_path, &status), 0);
+	assert_true(S_ISSOCK(status.st_mode));
+	assert_int_equal(status.st_mode & 0777, 0700);
+	assert_true(answers(address));
+	assert_int_equal(norikvd_stop(&server, SIGTERM), 0);
+	assert_false(exists(socket_path));
+}
+
+static void
+test_tcp_and_unix_together(void **state)
+{
+	const char *const arguments[] = {
+		"--engine", "memory", "--listen", "127.0.0.1:0", "--listen", address, NULL
+	};
+	norikvd		server;
+	char		tcp[64] = "";
+	char		unix_address[310] = "";
+
+	(void) state;
+	assert_true(norikvd_start(&server, log_path, arguments));
+	assert_int_equal(sscanf(server.ready, "ready %63s %309s", tcp, unix_address), 2);
+	assert_string_equal(unix_address, address);
+	assert_memory_equal(tcp, "127.0.0.1:", 10);
+	assert_true(atoi(tcp + 10) > 0);
+	assert_true(answers(tcp));
+	assert_true(answers(unix_address));
+	assert_int_equal(norikvd_stop(&server, SIGINT), 0);
+}
+
+static void
+test_a_port_that_is_taken(void **state)
+{
+	const char *const first[] = {
+		"--engine", "memory", "--listen", "127.0.0.1:0", NULL
+	};
+	const char *second[] = {"--engine", "memory", "--listen", NULL, "--listen", address, NULL};
+	norikvd		server;
+
+	(void) state;
+	assert_true(norikvd_start(&server, log_path, first));
+	second[3] = server.ready + strlen("ready ");
+	assert_int_equal(status_of(second), FAILED);
+	assert_logged("Address already in use");
+	assert_int_equal(norikvd_stop(&server, SIGTERM), 0);
+}
+
+static void
+test_a_stale_socket_is_replaced(void **state)
+{
+	norikvd		server;
+
+	(void) state;
+	assert_true(start_memory(&server));
+	assert_int_equal(norikvd_stop(&server, SIGKILL), 128 + SIGKILL);
+	assert_true(exists(socket_path));
+	assert_true(start_memory(&server));
+	assert_true(answers(address));
+	assert_int_equal(norikvd_stop(&server, SIGTERM), 0);
+}
+
+static void
+test_a_live_socket_is_refused(void **state)
+{
+	const char *const arguments[] = {"--engine", "memory", "--listen", address, NULL};
+	norikvd		server;
+
+	(void) state;
+	assert_true(start_memory(&server));
+	assert_int_equal(status_of(arguments), FAILED);
+	assert_logged("another server is serving it");
+	assert_true(answers(address));
+	assert_int_equal(norikvd_stop(&server, SIGTERM), 0);
+}
+
+static void
+test_a_file_is_not_replaced(void **state)
+{
+	const char *const arguments[] = {"--engine", "memory", "--listen", address, NULL};
+	int			fd = open(socket_path, O_CREAT | O_WRONLY, 0600);
+
+	(void) state;
+	close(fd);
+	assert_int_equal(status_of(arguments), FAILED);
+	assert_logged("a file that is no socket");
+	assert_true(exists(socket_path));
+}
+
+static void
+test_the_socket_of_another_is_left_alone(void **state)
+{
+	norikvd		first;
+	norikvd		second;
+
+	(void) state;
+	assert_true(start_memory(&first));
+	unlink(socket_path);
+	assert_true(start_memory(&second));
+	assert_int_equal(norikvd_stop(&first, SIGTERM), 0);
+	assert_true(answers(address));
+	assert_int_equal(norikvd_stop(&second, SIGTERM), 0);
+}
+
+static void
+test_a_relative_path(void **state)
+{
+	const char *const arguments[] = {"--engine", "memory", "--listen", "unix:here", NULL};
+	char		before[4096];
+	norikvd		server;
+
+	(void) state;
+	assert_non_null(getcwd(before, sizeof(before)));
+	assert_int_equal(chdir(directory), 0);
+	assert_true(norikvd_start(&server, log_path, arguments));
+	assert_int_equal(chdir(before), 0);
+	snprintf(address, sizeof(address), "unix:%s/here", directory);
+	assert_true(answers(address));
+	assert_int_equal(norikvd_stop(&server, SIGTERM), 0);
+}
+
+static void
+test_addresses_that_are_none(void **state)
+{
+	static const char *const wrong[] = {
+		"localhost", "::1:7447", "127.0.0.1:", ":7447", "127.0.0.1:99999",
+		"127.0.0.1:http", "[::1:7447", "unix:", "unix:/no/such/directory/socket"
+	};
+	char		long_path[200] = "unix:/tmp/";
+
+	(void) state;
+	memset(long_path + strlen(long_path), 'x', 150);
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
+	{
+		const char *arguments[] = {"--engine", "memory", "--listen", wrong[i], NULL};
+
+		assert_int_equal(status_of(arguments), FAILED);
+	}
+	{
+		const char *arguments[] = {"--engine", "memory", "--listen", long_path, NULL};
+
+		assert_int_equal(status_of(arguments), FAILED);
+		assert_logged("the path has");
+	}
+}
+
+/* ---- The command line ---- */
+
+static void
+test_help_lists_every_option(void **state)
+{
+	static const char *const options[] = {
+		"--listen", "--data-dir", "--engine", "--sync", "--max-memory",
+		"--max-idempotency", "--absent", "--backup", "--adopt", "--owner", "--parent",
+		"--threads", "--stall-timeout", "--log-level", "--version", "--help",
+		"Exit status"
+	};
+	char		command[4200];
+	char		help[16384];
+	FILE	   *pipe;
+	size_t		size;
+
+	(void) state;
+	snprintf(command, sizeof(command), "%s/norikvd --help", build_dir());
+	pipe = popen(command, "r");
+	size = fread(help, 1, sizeof(help) - 1, pipe);
+	help[size] = '\0';
+	assert_int_equal(pclose(pipe), 0);
+	for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++)
+	{
+		if (strstr(help, options[i]) == NULL)
+			fail_msg("--help does not list %s", options[i]);
+	}
+}
+
+static void
+test_a_wrong_command_line(void **state)
+{
+	static const char *const wrong[][4] = {
+		{"--no-such-option"}, {"stray"}, {"--data-dir"}, {"--sync", "maybe"},
+		{"--max-memory", "1"}, {"--max-memory", "-1g"}, {"--max-memory", "12q"},
+		{"--max-memory", "99999999999999999999g"}, {"--threads", "0"},
+		{"--parent", "init"}, {"--adopt=yes"}, {"--engine", "lmdb"},
+		{"--engine", "rocksdb"}, {"--engine", "memory", "--data-dir", "/tmp"},
+		{"--log-level", "loud"}, {"--absent", "null"}
+	};
+
+	(void) state;
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
+	{
+		const char *arguments[5] = {wrong[i][0], wrong[i][1], wrong[i][2], wrong[i][3]};
+
+		assert_int_equal(status_of(arguments), USAGE);
+	}
+}
+
+/* ---- The data directory ---- */
+
+static void
+test_a_data_directory_has_one_norikvd(void **state)
+{
+	const char *const first[] = {"--data-dir", data_dir, "--listen", address, NULL};
+	const char *const second[] = {"--data-dir", data_dir, "--listen", "127.0.0.1:0", NULL};
+	char		backup[320];
+	const char *const copy[] = {"--data-dir", data_dir, "--backup", backup, NULL};
+	norikvd		server;
+
+	(void) state;
+	snprintf(backup, sizeof(backup), "%s/backup", directory);
+	assert_true(norikvd_start(&server, log_path, first));
+	assert_int_equal(status_of(second), IN_USE);
+	assert_logged("is in use by another norikvd");
+	assert_int_equal(status_of(copy), IN_USE);
+	assert_true(answers(address));
+	assert_int_equal(norikvd_stop(&server, SIGTERM), 0);
+	assert_false(exists(backup));
+}
+
+static void
+test_backup_and_adopt(void **state)
+{
+	char		backup[320];
+	const char *const first[] = {"--data-dir", data_dir, "--listen", address, NULL};
+	const char *const copy[] = {"--data-dir", data_dir, "--backup", backup, NULL};
+	const char *const restored[] = {"--data-dir", backup, "--listen", address, NULL};
+	const char *const adopted[] = {
+		"--data-dir", backup, "--listen", address, "--adopt", NULL
+	};
+	norikvd		server;
+	wire_client *client;
+	kv_reply	written;
+	kv_reply	read;
+
+	(void) state;
+	snprintf(backup, sizeof(backup), "%s/backup", directory);
+	assert_true(norikvd_start(&server, log_path, first));
+	client = wire_client_open(address);
+	written = kv_call_put(client, KV_KEY("kept"), "value", 5, NULL);
+	wire_client_close(client);
+	assert_int_equal(norikvd_stop(&server, SIGTERM), 0);
+	assert_int_equal(status_of(copy), 0);
+	assert_int_equal(status_of(copy), FAILED);	/* it exists now */
+	assert_int_equal(status_of(restored), REFUSED);
+	assert_true(norikvd_start(&server, log_path, adopted));
+	client = wire_client_open(address);
+	read = kv_call_get(client, KV_KEY("kept"), NULL);
+	assert_string_equal(read.value, "value");
+	assert_int_equal(read.version.index, written.version.index);
+	free(read.value);
+	written = kv_call_put(client, KV_KEY("kept"), "value", 5, NULL);
+	assert_true(written.version.term > read.version.term);
+	wire_client_close(client);
+	assert_int_equal(norikvd_stop(&server, SIGTERM), 0);
+}
+
+static void
+test_another_owner_is_refused(void **state)
+{
+	const char *const mine[] = {
+		"--data-dir", data_dir, "--listen", address, "--owner", "7001/1", NULL
+	};
+	const char *const yours[] = {
+		"--data-dir", data_dir, "--listen", address, "--owner", "7002/1", NULL
+	};
+	norikvd		server;
+
+	(void) state;
+	assert_true(norikvd_start(&server, log_path, mine));
+	assert_int_equal(norikvd_stop(&server, SIGTERM), 0);
+	assert_int_equal(status_of(yours), REFUSED);
+	assert_true(norikvd_start(&server, log_path, mine));
+	assert_int_equal(norikvd_stop(&server, SIGTERM), 0);
+}
+
+static void
+test_sync_off_is_said(void **state)
+{
+	static const char *const more[] = {"--sync=off", NULL};
+	norikvd		server;
+
+	(void) state;
+	assert_true(norikvd_start_memory(&server, directory, more));
+	assert_true(norikvd_said(&server, "warning: sync is off"));
+	assert_int_equal(norikvd_stop(&server, SIGTERM), 0);
+}
+
+/* ---- The end ---- */
+
+/* What a drain has to end: a stream of each kind that would stay for ever. */
+static void
+open_streams(wire_client *client, wire_stream *streams[3])
+{
+	Norikv__V1__WatchClusterRequest watch = NORIKV__V1__WATCH_CLUSTER_REQUEST__INIT;
+	Grpc__Health__V1__HealthCheckRequest check =
+		GRPC__HEALTH__V1__HEALTH_CHECK_REQUEST__INIT;
+	Norikv__Ext__V1__Operation op = put_operation("draining", "v");
+	Grpc__Health__V1__HealthCheckResponse *health;
+
+	streams[0] = wire_start(client, WIRE_METHOD_WATCH_CLUSTER, 0, NULL);
+	wire_send(streams[0], &watch.base);
+	wire_half_close(streams[0]);
+	assert_non_null(wire_receive(streams[0], &norikv__v1__cluster_view__descriptor));
+	streams[1] = wire_start(client, WIRE_METHOD_HEALTH_WATCH, 0, NULL);
+	wire_send(streams[1], &check.base);
+	wire_half_close(streams[1]);
+	health = wire_receive(streams[1],
+						  &grpc__health__v1__health_check_response__descriptor);
+	assert_int_equal(health->status, 1);
+	streams[2] = wire_start(client, WIRE_METHOD_COMMIT, 0, NULL);
+	send_operations(streams[2], &op, 1, true, NULL, false);
+}
+
+static void
+test_sigterm_ends_streams_and_exits_with_0(void **state)
+{
+	norikvd		server;
+	wire_client *client;
+	wire_stream *streams[3];
+	Grpc__Health__V1__HealthCheckResponse *health;
+	struct timespec before;
+	struct timespec after;
+
+	(void) state;
+	assert_true(start_memory(&server));
+	client = wire_client_open(address);
+	open_streams(client, streams);
+	clock_gettime(CLOCK_MONOTONIC, &before);
+	kill(server.pid, SIGTERM);
+	health = wire_receive(streams[1],
+						  &grpc__health__v1__health_check_response__descriptor);
+	assert_non_null(health);
+	assert_int_equal(health->status, 2);
+	for (int i = 0; i < 3; i++)
+	{
+		assert_int_equal(wire_status(streams[i]), GRPC_STATUS_UNAVAILABLE);
+		wire_free(streams[i]);
+	}
+	assert_int_equal(norikvd_wait(&server), 0);
+	clock_gettime(CLOCK_MONOTONIC, &after);
+	assert_true(after.tv_sec - before.tv_sec <= 5);
+	wire_client_close(client);
+}
+
+static void
+test_connections_that_say_nothing_do_not_keep_it(void **state)
+{
+	norikvd		server;
+	struct sockaddr_un name = {.sun_family = AF_UNIX};
+	int			fds[20];
+
+	(void) state;
+	assert_true(start_memory(&server));
+	snprintf(name.sun_path, sizeof(name.sun_path), "%.100s", socket_path);
+	for (int i = 0; i < 20; i++)
+	{
+		fds[i] = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		assert_int_equal(connect(fds[i], (struct sockaddr *) &name, sizeof(name)), 0);
+		if (i % 2 == 0)
+			assert_int_equal(write(fds[i], "PRI * HTTP/2.0\r\n", 16), 16);
+	}
+	assert_int_equal(norikvd_stop(&server, SIGTERM), 0);
+	for (int i = 0; i < 20; i++)
+		close(fds[i]);
+}
+
+/* The parent in between starts norikvd, tells us its process id, and dies. */
+static pid_t
+start_orphan(void)
+{
+	int			ends[2];
+	pid_t		between;
+	pid_t		orphan = 0;
+
+	assert_int_equal(pipe(ends), 0);
+	between = fork();
+	if (between == 0)
+	{
+		norikvd		server;
+		char		pid[16];
+		const char *more[] = {"--parent", pid, NULL};
+
+		snprintf(pid, sizeof(pid), "%d", (int) getpid());
+		if (norikvd_start_memory(&server, directory, more))
+			orphan = server.pid;
+		if (write(ends[1], &orphan, sizeof(orphan)) != sizeof(orphan))
+			_exit(1);
+		pause();
+		_exit(0);
+	}
+	assert_int_equal(read(ends[0], &orphan, sizeof(orphan)), sizeof(orphan));
+	close(ends[0]);
+	close(ends[1]);
+	assert_true(orphan > 0);
+	assert_true(answers(address));
+	kill(between, SIGKILL);
+	waitpid(between, NULL, 0);
+	return orphan;
+}
+
+static void
+test_it_ends_with_its_parent(void **state)
+{
+	struct timespec a_little = {0, 10000000};
+
+	(void) state;
+	start_orphan();
+	/* Nobody here is its parent: that it ended shows by what it leaves behind. */
+	for (int i = 0; i < 1500; i++)
+	{
+		norikvd		any = {0};
+
+		snprintf(any.errors, sizeof(any.errors), "%s", log_path);
+		if (norikvd_said(&any, "shut down\n"))
+			break;
+		nanosleep(&a_little, NULL);
+	}
+	assert_logged("the parent process is gone");
+	assert_logged("info: shut down");
+	assert_false(exists(socket_path));
+}
+
+static void
+test_a_parent_that_is_none(void **state)
+{
+	static const char *const arguments[] = {"--engine", "memory", "--parent", "1", NULL};
+
+	(void) state;
+	assert_int_equal(status_of(arguments), FAILED);
+	assert_logged("process 1 is not the parent");
+}
+
+#define TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_the_socket_is_ours_alone_and_goes_away),
+		TEST(test_tcp_and_unix_together),
+		TEST(test_a_port_that_is_taken),
+		TEST(test_a_stale_socket_is_replaced),
+		TEST(test_a_live_socket_is_refused),
+		TEST(test_a_file_is_not_replaced),
+		TEST(test_the_socket_of_another_is_left_alone),
+		TEST(test_a_relative_path),
+		TEST(test_addresses_that_are_none),
+		TEST(test_help_lists_every_option),
+		TEST(test_a_wrong_command_line),
+		TEST(test_a_data_directory_has_one_norikvd),
+		TEST(test_backup_and_adopt),
+		TEST(test_another_owner_is_refused),
+		TEST(test_sync_off_is_said),
+		TEST(test_sigterm_ends_streams_and_exits_with_0),
+		TEST(test_connections_that_say_nothing_do_not_keep_it),
+		TEST(test_it_ends_with_its_parent),
+		TEST(test_a_parent_that_is_none),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
