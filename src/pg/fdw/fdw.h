@@ -17,6 +17,9 @@
 #include "nodes/pathnodes.h"
 #include "utils/relcache.h"
 
+#include "fdw/buffer.h"
+#include "fdw/rowstore.h"
+
 /* ---- table.c: a relation as the wrapper sees it ---- */
 
 /* What a column shows of an entry. */
@@ -140,10 +143,10 @@ extern NorikvDecoder *NorikvMakeDecoder(NorikvTable *table, NorikvConnection *co
 extern bool NorikvDecoderNeedsValues(const NorikvDecoder *decoder);
 /*
  * Stores the row of an entry as a virtual tuple; values are in the current memory
- * context. written: by this transaction, so without a version yet. False where
- * the row is to be left out (on_error 'skip').
+ * context. Version index 0: written by this transaction, so without a version
+ * yet. False where the row is to be left out (on_error 'skip').
  */
-extern bool NorikvDecode(NorikvDecoder *decoder, const norikv_entry *entry, bool written,
+extern bool NorikvDecode(NorikvDecoder *decoder, const norikv_entry *entry,
 						 TupleTableSlot *slot);
 extern int64 NorikvDecoderSkipped(const NorikvDecoder *decoder);
 /* The NOTICE about rows left out, if there were any. */
@@ -164,24 +167,13 @@ extern NorikvEncoder *NorikvMakeEncoder(NorikvTable *table, TupleDesc descriptor
 extern norikv_slice NorikvEncodeValue(NorikvEncoder *encoder, TupleTableSlot *slot,
 									  const Bitmapset *changed, norikv_slice old);
 
-/* What a row says of its expiry. */
-typedef enum NorikvExpiryKind
-{
-	NORIKV_EXPIRY_NONE,	  /* never, or NULL was given */
-	NORIKV_EXPIRY_KEEP,	  /* an UPDATE that names neither column */
-	NORIKV_EXPIRY_TTL,	  /* from the commit on */
-	NORIKV_EXPIRY_INSTANT /* Unix epoch */
-} NorikvExpiryKind;
-
-typedef struct NorikvExpiry
-{
-	NorikvExpiryKind kind;
-	uint64 ms;
-} NorikvExpiry;
-
-/* changed as above; NULL: an INSERT. ttl wins over expires_at where both are given. */
+/*
+ * What a row says of its expiry: NONE where it says NULL, KEEP for an UPDATE that
+ * names neither column. *ms is that of TTL or AT. changed as above; NULL: an
+ * INSERT. ttl wins over expires_at where both are given.
+ */
 extern NorikvExpiry NorikvExpiryOfRow(const NorikvTable *table, TupleTableSlot *slot,
-									  const Bitmapset *changed);
+									  const Bitmapset *changed, uint64 *ms);
 
 /* ---- conditions.c: what of a query's conditions the server answers ---- */
 
