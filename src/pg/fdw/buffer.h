@@ -11,8 +11,6 @@
 
 #include "pg_norikv.h"
 
-#include "nodes/execnodes.h"
-
 typedef struct NorikvBuffer NorikvBuffer;
 typedef struct NorikvBufferKey NorikvBufferKey;
 
@@ -46,7 +44,7 @@ typedef struct NorikvChange
 	norikv_slice value;	  /* of a put */
 } NorikvChange;
 
-/* ---- For scans: buffer.c, buffer_read.c ---- */
+/* ---- For scans ---- */
 
 /* The buffer of the connection's store; NULL where nothing was written to it. */
 extern NorikvBuffer *NorikvBufferFor(NorikvConnection *connection);
@@ -89,12 +87,6 @@ extern bool NorikvBufferTruncated(NorikvBuffer *buffer, norikv_slice key,
 
 /* When a row that this change wrote will expire, as well as it is known; 0: never. */
 extern uint64 NorikvChangeExpiresAt(const NorikvChange *change);
-
-/*
- * To be called when a scan begins: until the context goes, changes are kept that
- * its snapshot may still see.
- */
-extern void NorikvBufferBeginScan(MemoryContext query_context);
 
 /*
  * To be called for each entry, or absent key (version index 0), that a scan read
