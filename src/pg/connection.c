@@ -81,11 +81,19 @@ NorikvCloseConnections(bool all, Oid serverid)
 	{
 		NorikvConnection *connection = dlist_container(NorikvConnection, node, iter.cur);
 
-		if (all || connection->serverid == serverid)
+		if (!all && connection->serverid != serverid)
+			continue;
+		if (connection->pins > 0)
 		{
-			close_connection(connection);
-			closed = true;
+			ereport(WARNING,
+					errmsg("cannot close the connection to server \"%s\" before the end of "
+						   "the transaction",
+						   connection->name),
+					errdetail("This transaction has written to foreign tables over it."));
+			continue;
 		}
+		close_connection(connection);
+		closed = true;
 	}
 	return closed;
 }
@@ -94,7 +102,9 @@ NorikvCloseConnections(bool all, Oid serverid)
 static void
 close_at_exit(int code, Datum arg)
 {
-	(void) NorikvCloseConnections(true, InvalidOid);
+	while (!dlist_is_empty(&connections))
+		close_connection(
+			dlist_container(NorikvConnection, node, dlist_head_node(&connections)));
 }
 
 static void
@@ -253,7 +263,7 @@ find_connection(const Target *target)
 				connection->umid == target->umid)
 				found = connection;
 		}
-		else if (connection->live_calls == 0)
+		else if (connection->live_calls == 0 && connection->pins == 0)
 			close_connection(connection);
 	}
 	if (found == NULL)
@@ -267,13 +277,13 @@ find_connection(const Target *target)
 
 /* The mapping of the user or of PUBLIC; having none is no error. */
 static void
-find_user_mapping(Target *target)
+find_user_mapping(Target *target, Oid userid)
 {
 	HeapTuple tuple;
 	Datum options;
 	bool is_null;
 
-	tuple = SearchSysCache2(USERMAPPINGUSERSERVER, ObjectIdGetDatum(GetUserId()),
+	tuple = SearchSysCache2(USERMAPPINGUSERSERVER, ObjectIdGetDatum(userid),
 							ObjectIdGetDatum(target->serverid));
 	if (!HeapTupleIsValid(tuple))
 		tuple = SearchSysCache2(USERMAPPINGUSERSERVER, ObjectIdGetDatum(InvalidOid),
@@ -304,7 +314,7 @@ resolve_server(Target *target, Oid serverid)
 	target->serverid = serverid;
 	target->name = server->servername;
 	target->server_options = server->options;
-	find_user_mapping(target);
+	find_user_mapping(target, GetUserId());
 }
 
 /* The embedded server has no object of its own: the wrapper's USAGE stands for it. */
@@ -352,6 +362,32 @@ NorikvGetConnection(void)
 	return connection;
 }
 
+/* The one there is, without the catalogs but for the user mapping. */
+NorikvConnection *
+NorikvGetTableConnection(Oid serverid, Oid userid)
+{
+	Target target = {.serverid = serverid};
+	ForeignServer *server;
+	dlist_iter iter;
+
+	find_user_mapping(&target, userid);
+	dlist_foreach(iter, &connections)
+	{
+		NorikvConnection *connection = dlist_container(NorikvConnection, node, iter.cur);
+
+		if (connection->serverid == serverid && connection->umid == target.umid &&
+			is_usable(connection))
+		{
+			close_at_end |= !connection->settings.keep_connections;
+			return connection;
+		}
+	}
+	server = GetForeignServer(serverid);
+	target.name = server->servername;
+	target.server_options = server->options;
+	return find_connection(&target);
+}
+
 NorikvConnection *
 NorikvGetNamedConnection(const char *name)
 {
@@ -389,6 +425,11 @@ NorikvGetCapabilities(NorikvConnection *connection)
 		info = norikv_call_info(call->call);
 		capabilities->named = info->name[0] != '\0';
 		capabilities->transactions = info->transactions;
+		capabilities->store_id = MemoryContextStrdup(connection->context, info->store_id);
+		capabilities->commit_operations = info->commit_operations;
+		capabilities->commit_conditions = info->commit_conditions;
+		capabilities->commit_bytes = info->commit_bytes;
+		capabilities->multi_get_keys = info->multi_get_keys;
 		capabilities->known = true;
 		NorikvFree(call);
 	}

@@ -9,6 +9,7 @@
 #include "miscadmin.h"
 #include "utils/guc.h"
 
+#include "fdw/write.h"
 #include "worker/launcher.h"
 
 PG_MODULE_MAGIC;
@@ -59,6 +60,7 @@ _PG_init(void)
 {
 	define_settings();
 	NorikvConnectionInit();
+	NorikvTransactionInit();
 	NorikvCallInit();
 
 	if (process_shared_preload_libraries_in_progress)

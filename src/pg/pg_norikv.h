@@ -51,8 +51,36 @@ typedef struct NorikvSettings
 	bool read_only;
 } NorikvSettings;
 
+/* What the options of a foreign table come to. */
+typedef struct NorikvTableOptions
+{
+	char *prefix;	  /* in the database's encoding */
+	bool keep_prefix; /* the key column shows the prefix too */
+	int format;		  /* NorikvFormat; -1: the columns tell */
+	int on_error;	  /* NorikvOnError */
+	int write_mode;	  /* NorikvWriteMode */
+	int on_insert;	  /* NorikvOnInsert */
+	bool updatable;
+	bool truncatable; /* false where it is not given, too */
+	int batch_size;	  /* 0: the server's, as the next one */
+	int fetch_size;
+} NorikvTableOptions;
+
+/* Of a column of one: its role, or the field of the document where it has none. */
+typedef struct NorikvColumnOptions
+{
+	bool key;
+	bool value;
+	bool version;
+	bool ttl;
+	bool expires_at;
+	char *field; /* NULL: the column's name */
+} NorikvColumnOptions;
+
 extern void NorikvLoadSettings(NorikvSettings *settings, List *server_options,
 							   List *user_options);
+extern void NorikvLoadTableOptions(NorikvTableOptions *table, List *given);
+extern void NorikvLoadColumnOptions(NorikvColumnOptions *column, List *given);
 extern const char *NorikvCheckConsistency(const char *consistency);
 
 /* ---- version.c: the type norikv.version ---- */
@@ -101,6 +129,11 @@ typedef struct NorikvCapabilities
 	bool known; /* Info was asked */
 	bool named; /* the server has Info */
 	bool transactions;
+	char *store_id; /* empty: the server does not say */
+	uint64 commit_operations; /* limits; 0: none */
+	uint64 commit_conditions;
+	uint64 commit_bytes;
+	uint64 multi_get_keys;
 } NorikvCapabilities;
 
 typedef struct NorikvConnection
@@ -118,6 +151,7 @@ typedef struct NorikvConnection
 	bool invalidated;  /* its definition changed: not to be used again */
 	norikv_client *client;
 	int live_calls;
+	int pins; /* buffers of writes that are sent over it: it is not to be closed */
 	NorikvCapabilities capabilities;
 	NorikvStatServer *stat; /* NULL: nothing is counted */
 } NorikvConnection;
@@ -128,6 +162,8 @@ extern void NorikvForgetTarget(void);
 extern NorikvConnection *NorikvGetConnection(void);
 /* The same, where the function is going to write; sql_name is for the error. */
 extern NorikvConnection *NorikvGetWriteConnection(const char *sql_name);
+/* For a foreign table, whose own privileges were checked: USAGE does not matter. */
+extern NorikvConnection *NorikvGetTableConnection(Oid serverid, Oid userid);
 /* Of the server named; NULL: as NorikvGetConnection. */
 extern NorikvConnection *NorikvGetNamedConnection(const char *name);
 extern const NorikvCapabilities *NorikvGetCapabilities(NorikvConnection *connection);
@@ -236,10 +272,6 @@ extern void NorikvRequireArgument(FunctionCallInfo fcinfo, int argument,
 								  const char *name);
 /* NULL: the server's option decides. */
 extern const char *NorikvConsistencyArgument(FunctionCallInfo fcinfo, int argument);
-
-/* ---- buffer.c: writes that wait for COMMIT ---- */
-
-extern void NorikvBufferSize(int64 *operations, int64 *bytes);
 
 /* ---- cas.c: the one compare-and-swap loop ---- */
 

@@ -39,14 +39,6 @@ NorikvBufferKeySlice(const NorikvBufferKey *key)
 	return (norikv_slice){&key->next[key->height], key->size};
 }
 
-int
-NorikvCompareKeys(norikv_slice a, norikv_slice b)
-{
-	int order = memcmp(a.data, b.data, Min(a.size, b.size));
-
-	return order != 0 ? order : (a.size > b.size) - (a.size < b.size);
-}
-
 /* The last nodes before the key, at each height of the list. */
 static void
 find_before(NorikvBuffer *buffer, norikv_slice key, NorikvBufferKey **before)

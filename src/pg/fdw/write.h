@@ -5,7 +5,7 @@
 #ifndef NORIKV_FDW_WRITE_H
 #define NORIKV_FDW_WRITE_H
 
-#include "buffer.h"
+#include "fdw/fdw.h"
 
 /* ---- buffer.c: keys and changes of one store ---- */
 
@@ -68,7 +68,6 @@ struct NorikvBuffer
 
 extern void NorikvBufferInit(NorikvBuffer *buffer);
 extern norikv_slice NorikvBufferKeySlice(const NorikvBufferKey *key);
-extern int NorikvCompareKeys(norikv_slice a, norikv_slice b);
 /* The key's node; NULL where there is none. */
 extern NorikvBufferKey *NorikvBufferLookup(NorikvBuffer *buffer, norikv_slice key);
 /* The same, and makes one. */
@@ -108,6 +107,11 @@ extern void NorikvTransactionInit(void);
 extern NorikvBuffer *NorikvBufferForWrite(NorikvConnection *connection);
 /* Raises 54000 where it has grown past its limits. */
 extern void NorikvBufferCheckLimits(NorikvBuffer *buffer);
+extern void NorikvBufferLimits(const NorikvBuffer *buffer, int64 *operations,
+							   int64 *bytes);
+/* what: "operations" or "bytes". */
+extern void NorikvRaiseTooLarge(const NorikvBuffer *buffer, const char *what,
+								int64 limit, bool of_server) pg_attribute_noreturn();
 
 /* ---- readset.c: what a REPEATABLE READ transaction has read ---- */
 
@@ -126,7 +130,9 @@ extern NorikvReadCheck *NorikvReadSetChecks(NorikvReadSet *set, NorikvBuffer *bu
 
 /* ---- commit.c: sends a buffer ---- */
 
+/* sent_before: servers that have committed for this transaction already, or NULL. */
 extern void NorikvBufferFlush(NorikvBuffer *buffer, const char *sent_before);
+/* 40001: somebody else changed a key that this transaction has read. */
 extern void NorikvRaiseConflict(const NorikvConnection *connection, norikv_slice key,
 								norikv_version expected, norikv_version present)
 	pg_attribute_noreturn();

@@ -1,0 +1,369 @@
+/*
+ * transaction.c - the buffers of the current transaction: which there are, how
+ * large they may grow, and what the ends of savepoints and of the transaction do.
+ *
+ * Buffers live in TopTransactionContext, so an abort has nothing to free: the
+ * callbacks at the end only forget, and cannot fail.
+ */
+#include "write.h"
+
+#include "access/htup_details.h"
+#include "access/xact.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "storage/predicate.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+
+bool norikv_allow_multi_store = false;
+int norikv_max_buffered_ops = 100000;
+int norikv_max_buffered_bytes = 64 * 1024;
+
+/* In the order in which their stores were first used. */
+static NorikvBuffer *buffers = NULL;
+
+PG_FUNCTION_INFO_V1(norikv_sql_pending_writes);
+
+static bool
+has_changes(const NorikvBuffer *buffer)
+{
+	return buffer->n_asked > 0 || buffer->n_truncations > 0;
+}
+
+/* ---- Which buffer ---- */
+
+/* By what the connection's store is known; servers without an id are not shared. */
+static const char *
+store_of(NorikvConnection *connection)
+{
+	const NorikvCapabilities *capabilities = NorikvGetCapabilities(connection);
+
+	return capabilities->store_id[0] != '\0' ? capabilities->store_id
+											 : connection->settings.nodes;
+}
+
+static NorikvBuffer *
+find_buffer(NorikvConnection *connection)
+{
+	NorikvBuffer *buffer;
+	const char *store_id;
+
+	if (buffers == NULL)
+		return NULL;
+	for (buffer = buffers; buffer != NULL; buffer = buffer->next_buffer)
+	{
+		if (buffer->connection == connection)
+			return buffer;
+	}
+	store_id = store_of(connection);
+	buffer = buffers;
+	while (buffer != NULL && strcmp(buffer->store_id, store_id) != 0)
+		buffer = buffer->next_buffer;
+	return buffer;
+}
+
+NorikvBuffer *
+NorikvBufferFor(NorikvConnection *connection)
+{
+	NorikvBuffer *buffer = find_buffer(connection);
+
+	return buffer != NULL && has_changes(buffer) ? buffer : NULL;
+}
+
+static NorikvBuffer *
+make_buffer(NorikvConnection *connection)
+{
+	const char *store_id = store_of(connection);
+	MemoryContext context = AllocSetContextCreate(
+		TopTransactionContext, "norikv transaction buffer", ALLOCSET_DEFAULT_SIZES);
+	NorikvBuffer *buffer = MemoryContextAllocZero(context, sizeof(NorikvBuffer));
+	NorikvBuffer **last = &buffers;
+
+	buffer->context = context;
+	buffer->store_id = MemoryContextStrdup(context, store_id);
+	buffer->connection = connection;
+	NorikvBufferInit(buffer);
+
+	while (*last != NULL)
+		last = &(*last)->next_buffer;
+	*last = buffer;
+	connection->pins++;
+	return buffer;
+}
+
+/* What a unit is sent with must be right for all of it. */
+static void
+check_credentials(const NorikvConnection *first, const NorikvConnection *second)
+{
+	const char *token = first->settings.token;
+	const char *other = second->settings.token;
+
+	if (token == NULL ? other == NULL : other != NULL && strcmp(token, other) == 0)
+		return;
+	ereport(ERROR, errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			errmsg("cannot write to one store with two credentials in one transaction"),
+			errdetail("Servers \"%s\" and \"%s\" are over one store, but the user mappings "
+					  "have different tokens.",
+					  first->name, second->name));
+}
+
+static void
+check_single_store(const NorikvBuffer *buffer, const NorikvConnection *connection)
+{
+	if (norikv_allow_multi_store)
+		return;
+	for (NorikvBuffer *other = buffers; other != NULL; other = other->next_buffer)
+	{
+		if (other == buffer || !has_changes(other))
+			continue;
+		ereport(ERROR, errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				errmsg("cannot write to a second store in one transaction"),
+				errdetail("The transaction has written to the store of server \"%s\"; server "
+						  "\"%s\" is over another one, and the two cannot commit as one.",
+						  other->connection->name, connection->name),
+				errhint("Set \"norikv.allow_multi_store\" to commit one after the other."));
+	}
+}
+
+NorikvBuffer *
+NorikvBufferForWrite(NorikvConnection *connection)
+{
+	NorikvBuffer *buffer;
+
+	if (!NorikvGetCapabilities(connection)->transactions)
+		ereport(ERROR, errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				errmsg("server \"%s\" has no transactions", connection->name),
+				errhint("The option write_mode 'immediate' of the foreign table sends its "
+						"changes at once, outside of the transaction."));
+	buffer = find_buffer(connection);
+	if (buffer != NULL)
+		check_credentials(buffer->connection, connection);
+	check_single_store(buffer, connection);
+	return buffer != NULL ? buffer : make_buffer(connection);
+}
+
+void
+NorikvBufferRecordRead(NorikvConnection *connection, norikv_slice key,
+					   norikv_version version)
+{
+	NorikvBuffer *buffer;
+
+	/* Without a write there is nothing to check it with. */
+	if (XactReadOnly || !NorikvGetCapabilities(connection)->transactions)
+		return;
+	buffer = find_buffer(connection);
+	if (buffer == NULL)
+		buffer = make_buffer(connection);
+	if (buffer->reads == NULL)
+		buffer->reads = NorikvReadSetCreate(buffer);
+	NorikvReadSetAdd(buffer->reads, buffer, key, version);
+}
+
+/* ---- Limits ---- */
+
+static int64
+smaller(int64 setting, uint64 server)
+{
+	return server != 0 && server < (uint64) setting ? (int64) server : setting;
+}
+
+void
+NorikvBufferLimits(const NorikvBuffer *buffer, int64 *operations, int64 *bytes)
+{
+	const NorikvCapabilities *capabilities = &buffer->connection->capabilities;
+
+	*operations = smaller(norikv_max_buffered_ops, capabilities->commit_operations);
+	*operations = smaller(*operations, capabilities->commit_conditions);
+	*bytes = smaller((int64) norikv_max_buffered_bytes * 1024, capabilities->commit_bytes);
+}
+
+void
+NorikvRaiseTooLarge(const NorikvBuffer *buffer, const char *what, int64 limit,
+					bool of_server)
+{
+	ereport(ERROR, errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+			errmsg("a transaction cannot buffer more than " INT64_FORMAT " %s for server "
+				   "\"%s\"",
+				   limit, what, buffer->connection->name),
+			errdetail("Nothing has been sent to the server."),
+			of_server
+				? errhint("This is the server's limit. Write less in one transaction, or use "
+						  "write_mode 'immediate'.")
+				: errhint("Raise \"norikv.%s\", write less in one transaction, or use "
+						  "write_mode 'immediate'.",
+						  what[0] == 'b' ? "max_buffered_bytes" : "max_buffered_ops"));
+}
+
+void
+NorikvBufferCheckLimits(NorikvBuffer *buffer)
+{
+	int64 operations = buffer->n_asked + buffer->n_truncations;
+	int64 max_operations;
+	int64 max_bytes;
+
+	NorikvBufferLimits(buffer, &max_operations, &max_bytes);
+	if (operations > max_operations)
+		NorikvRaiseTooLarge(buffer, "operations", max_operations,
+							max_operations < norikv_max_buffered_ops);
+	if (buffer->bytes > max_bytes)
+		NorikvRaiseTooLarge(buffer, "bytes", max_bytes,
+							max_bytes < (int64) norikv_max_buffered_bytes * 1024);
+}
+
+/* ---- Ends ---- */
+
+static NorikvBuffer *
+first_with_changes(NorikvBuffer *buffer)
+{
+	while (buffer != NULL && !has_changes(buffer))
+		buffer = buffer->next_buffer;
+	return buffer;
+}
+
+static void
+flush_all(void)
+{
+	NorikvBuffer *buffer = first_with_changes(buffers);
+	StringInfoData sent;
+
+	if (buffer == NULL)
+		return;
+	/*
+	 * What makes this transaction fail must do so now: once the store has the
+	 * changes, an abort would leave them there.
+	 */
+	PreCommit_CheckForSerializationFailure();
+	initStringInfo(&sent);
+	for (; buffer != NULL; buffer = first_with_changes(buffer->next_buffer))
+	{
+		NorikvBufferFlush(buffer, sent.len > 0 ? sent.data : NULL);
+		appendStringInfo(&sent, "%s\"%s\"", sent.len > 0 ? ", " : "",
+						 buffer->connection->name);
+	}
+}
+
+static void
+refuse_prepare(void)
+{
+	NorikvBuffer *buffer = first_with_changes(buffers);
+
+	if (buffer != NULL)
+		ereport(ERROR, errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				errmsg("cannot PREPARE a transaction that has written to foreign tables of "
+					   "server \"%s\"",
+					   buffer->connection->name));
+}
+
+static void
+forget_all(void)
+{
+	for (NorikvBuffer *buffer = buffers; buffer != NULL; buffer = buffer->next_buffer)
+		buffer->connection->pins--;
+	buffers = NULL;
+}
+
+static void
+transaction_event(XactEvent event, void *arg)
+{
+	if (buffers == NULL)
+		return;
+	switch (event)
+	{
+		case XACT_EVENT_PRE_COMMIT:
+			flush_all();
+			break;
+		case XACT_EVENT_PRE_PREPARE:
+			refuse_prepare();
+			break;
+		case XACT_EVENT_COMMIT:
+		case XACT_EVENT_ABORT:
+		case XACT_EVENT_PREPARE:
+			forget_all();
+			break;
+		default: /* of parallel workers, which never write */
+			break;
+	}
+}
+
+static void
+savepoint_event(SubXactEvent event, SubTransactionId my_subid,
+				SubTransactionId parent_subid, void *arg)
+{
+	int level = GetCurrentTransactionNestLevel();
+
+	for (NorikvBuffer *buffer = buffers; buffer != NULL; buffer = buffer->next_buffer)
+	{
+		if (event == SUBXACT_EVENT_ABORT_SUB)
+			NorikvBufferRollback(buffer, level);
+		else if (event == SUBXACT_EVENT_COMMIT_SUB)
+			NorikvBufferRelease(buffer, level);
+	}
+}
+
+/* ---- Settings and SQL ---- */
+
+static void
+define_settings(void)
+{
+	/*
+	 * A transaction that writes to foreign tables of two stores cannot commit in
+	 * both at once, so by default it is refused. With this setting the stores are
+	 * sent their changes one after the other; when a later one fails, the earlier
+	 * ones keep theirs, although the transaction is rolled back.
+	 */
+	DefineCustomBoolVariable("norikv.allow_multi_store",
+							 "Lets a transaction write to foreign tables of several stores.",
+							 "Their changes are committed one store after the other, not as "
+							 "one.",
+							 &norikv_allow_multi_store, false, PGC_USERSET, 0, NULL, NULL,
+							 NULL);
+	/*
+	 * How many keys a transaction may have changed, or read FOR UPDATE, through
+	 * foreign tables of one store. The server's own limit counts where it is lower.
+	 */
+	DefineCustomIntVariable("norikv.max_buffered_ops",
+							"Most keys that a transaction may change in foreign tables.", NULL,
+							&norikv_max_buffered_ops, 100000, 1, INT_MAX, PGC_USERSET, 0,
+							NULL, NULL, NULL);
+	/*
+	 * How much memory their keys and values may take, in the session that writes,
+	 * and once more while they are sent. In a REPEATABLE READ transaction the keys
+	 * that it has read may take as much again, in a temporary file.
+	 */
+	DefineCustomIntVariable("norikv.max_buffered_bytes",
+							"Most bytes of keys and values that a transaction may change in "
+							"foreign tables.",
+							NULL, &norikv_max_buffered_bytes, 64 * 1024, 64, MAX_KILOBYTES,
+							PGC_USERSET, GUC_UNIT_KB, NULL, NULL, NULL);
+}
+
+/* After NorikvConnectionInit: callbacks run in the opposite order. */
+void
+NorikvTransactionInit(void)
+{
+	define_settings();
+	RegisterXactCallback(transaction_event, NULL);
+	RegisterSubXactCallback(savepoint_event, NULL);
+}
+
+Datum
+norikv_sql_pending_writes(PG_FUNCTION_ARGS)
+{
+	TupleDesc descriptor;
+	Datum values[2];
+	bool nulls[2] = {false, false};
+	int64 operations = 0;
+	int64 bytes = 0;
+
+	if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	for (NorikvBuffer *buffer = buffers; buffer != NULL; buffer = buffer->next_buffer)
+	{
+		operations += buffer->n_changed + buffer->n_truncations;
+		bytes += buffer->bytes;
+	}
+	values[0] = Int64GetDatum(operations);
+	values[1] = Int64GetDatum(bytes);
+	PG_RETURN_DATUM(HeapTupleGetDatum(
+		heap_form_tuple(BlessTupleDesc(descriptor), values, nulls)));
+}
