@@ -30,6 +30,7 @@ struct NorikvRowStore
 	NorikvSpool *spool;
 	char *row; /* the one that was asked for last */
 	size_t row_room;
+	void *extra;
 	MemoryContext context;
 	MemoryContextCallback callback;
 };
@@ -119,4 +120,11 @@ NorikvRowStoreGet(NorikvRowStore *store, ItemPointer number, norikv_entry *entry
 							.value = {store->row + head.key_size, head.value_size},
 							.version = head.version,
 							.expires_at_ms = head.expires_at_ms};
+}
+
+void **
+NorikvRowStoreExtra(NorikvRowStore *store, MemoryContext *context)
+{
+	*context = store->context;
+	return &store->extra;
 }

@@ -26,6 +26,8 @@ extern NorikvRowStore *NorikvRowStoreFind(EState *estate, Index rti);
  */
 extern void NorikvRowStoreAdd(NorikvRowStore *store, const norikv_entry *entry,
 							  ItemPointer number);
+/* What locks the rows keeps beside them, in the context of the store. */
+extern void **NorikvRowStoreExtra(NorikvRowStore *store, MemoryContext *context);
 /* The row again; its slices are valid until the next call for this store. */
 extern void NorikvRowStoreGet(NorikvRowStore *store, ItemPointer number,
 							  norikv_entry *entry);

@@ -40,8 +40,8 @@ NorikvChangeExpiresAt(const NorikvChange *change)
 }
 
 /* What has expired already is put for one more millisecond: it replaces the old. */
-static uint64
-remaining_ms(uint64 expires_at_ms)
+uint64
+NorikvRemainingMs(uint64 expires_at_ms)
 {
 	int64 left = (int64) expires_at_ms - (int64) now_ms();
 
@@ -63,7 +63,7 @@ set_expiry(norikv_operation *operation, const NorikvChange *put)
 		case NORIKV_EXPIRY_AT:
 			operation->ttl = put->expires_at_ms == 0 ? NORIKV_TTL_NONE : NORIKV_TTL_SET;
 			if (put->expires_at_ms != 0)
-				operation->ttl_ms = remaining_ms(put->expires_at_ms);
+				operation->ttl_ms = NorikvRemainingMs(put->expires_at_ms);
 			break;
 		case NORIKV_EXPIRY_KEEP:
 			operation->ttl = NORIKV_TTL_KEEP;
@@ -91,13 +91,9 @@ set_condition(norikv_operation *operation, const NorikvBufferKey *key,
 	}
 }
 
-/*
- * What the key's changes come to; false where that is nothing: the transaction
- * put the key and deleted it again.
- */
-static bool
-key_operation(const NorikvBufferKey *key, const NorikvReadCheck *read,
-			  norikv_operation *operation)
+bool
+NorikvKeyOperation(const NorikvBufferKey *key, const NorikvReadCheck *read,
+				   norikv_operation *operation)
 {
 	const NorikvChange *last = NorikvBufferVisible(key, InvalidCommandId);
 
@@ -186,7 +182,7 @@ make_points(NorikvBuffer *buffer, NorikvUnit *unit)
 		{
 			if (read != NULL)
 				check_agreement(buffer, key, read);
-			if (key_operation(key, read, next))
+			if (NorikvKeyOperation(key, read, next))
 				unit->n_operations++;
 		}
 		if (order <= 0)
