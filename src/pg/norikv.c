@@ -10,6 +10,7 @@
 #include "utils/guc.h"
 
 #include "fdw/write.h"
+#include "fdw/fdw.h"
 #include "worker/launcher.h"
 
 PG_MODULE_MAGIC;
@@ -62,6 +63,7 @@ _PG_init(void)
 	NorikvConnectionInit();
 	NorikvTransactionInit();
 	NorikvCallInit();
+	NorikvTableInit();
 
 	if (process_shared_preload_libraries_in_progress)
 	{

@@ -43,7 +43,16 @@ typedef enum NorikvKeyKind
 	NORIKV_KEY_INTEGER	/* decimal, without plus sign or leading zeros */
 } NorikvKeyKind;
 
-/* What a row does whose bytes are not of its column's type. */
+/* The option format, in the order of options.c. */
+typedef enum NorikvFormat
+{
+	NORIKV_FORMAT_JSON,	 /* columns are fields of a document */
+	NORIKV_FORMAT_JSONB, /* one column has the value: as jsonb or json, */
+	NORIKV_FORMAT_TEXT,	 /* as text, or any type that is written as text, */
+	NORIKV_FORMAT_BYTEA	 /* or as it is */
+} NorikvFormat;
+
+/* What becomes of bytes that are not of their column's type; option on_error. */
 typedef enum NorikvOnError
 {
 	NORIKV_ON_ERROR_RAISE,
@@ -69,18 +78,21 @@ typedef struct NorikvTable
 	Oid serverid;
 	const char *name;
 	MemoryContext context; /* holds this description */
-	bool valid;			   /* false: retired, the next look makes a new one */
+	bool valid;			   /* false: the next look makes a new one */
+	struct NorikvTable *next_retired;
 
 	/* Table options. */
 	norikv_slice prefix;
 	norikv_slice prefix_end; /* the first key behind the prefix; empty: there is none */
 	bool keep_prefix;		 /* the key column shows the prefix too */
-	bool json;				 /* columns are fields of a document */
+	NorikvFormat format;
 	NorikvOnError on_error;
 	bool immediate;			 /* write_mode 'immediate' */
 	bool replace;			 /* on_insert 'replace' */
-	bool updatable;			 /* default true */
+	bool updatable;
 	bool truncatable;		 /* default: there is a prefix */
+	int batch_size;			 /* 0: the server's, as the next one */
+	int fetch_size;
 
 	int n_columns;			 /* as many as attributes, columns[attnum - 1] */
 	NorikvColumn *columns;
@@ -105,9 +117,6 @@ extern void NorikvTableInit(void);
  */
 extern NorikvTable *NorikvOpenTable(Relation relation);
 
-/* connection.c: for a foreign table, on which privileges were checked already. */
-extern NorikvConnection *NorikvGetTableConnection(Oid serverid, Oid userid);
-
 /* ---- key.c: keys and the values of key columns ---- */
 
 /*
@@ -123,8 +132,8 @@ extern norikv_slice NorikvKeyOfColumn(const NorikvTable *table, Datum value);
  */
 extern bool NorikvKeyOfCondition(const NorikvTable *table, Datum value, Oid type,
 								 norikv_slice *key);
-/* The column's value; false where the key is not of the column's type. */
-extern bool NorikvKeyIsOfTable(const NorikvTable *table, norikv_slice key);
+/* What the column shows of a key; false where the key is not of its type. */
+extern bool NorikvColumnOfKey(const NorikvTable *table, norikv_slice key, Datum *value);
 extern int NorikvCompareKeys(norikv_slice a, norikv_slice b);
 
 /* ---- decode.c: from an entry to a row ---- */
@@ -139,6 +148,11 @@ typedef struct NorikvDecoder NorikvDecoder;
 extern NorikvDecoder *NorikvMakeDecoder(NorikvTable *table, NorikvConnection *connection,
 										TupleDesc descriptor, Bitmapset *attnums,
 										bool all);
+/*
+ * Whether there may be keys without a row: a key that is not of its column's type
+ * is left out also under on_error 'null', for no row has a NULL key.
+ */
+extern bool NorikvMayLeaveOutRows(const NorikvTable *table);
 /* Whether rows are made from values, or keys with what stands beside them do. */
 extern bool NorikvDecoderNeedsValues(const NorikvDecoder *decoder);
 /*
@@ -198,6 +212,8 @@ typedef struct NorikvCondition
 	bool exact;			/* the server's answer needs no second look */
 } NorikvCondition;
 
+/* Whether the expression is the key column, in any of its binary-compatible forms. */
+extern bool NorikvIsKey(Node *node, const RelOptInfo *relation, const NorikvTable *table);
 /* Of a clause over the relation; NULL: not one for the server. */
 extern NorikvCondition *NorikvMatchCondition(PlannerInfo *root, RelOptInfo *relation,
 											 const NorikvTable *table, Expr *clause);
@@ -205,7 +221,7 @@ extern NorikvCondition *NorikvMatchCondition(PlannerInfo *root, RelOptInfo *rela
 extern bool NorikvBytewiseOrder(const NorikvTable *table, Oid collation);
 extern bool NorikvBytewiseEquality(const NorikvTable *table, Oid collation);
 
-/* ---- range.c: conditions, evaluated ---- */
+/* ---- keyset.c: conditions, evaluated ---- */
 
 /* The keys that the conditions leave. */
 typedef struct NorikvKeySet
@@ -218,8 +234,62 @@ typedef struct NorikvKeySet
 	bool empty;			/* nothing can match */
 } NorikvKeySet;
 
+/*
+ * kinds and types are those of the conditions that have an operand, operands their
+ * ExprStates. What is found lives in the current memory context.
+ */
+extern void NorikvEvaluateConditions(const NorikvTable *table, List *kinds, List *types,
+									 List *operands, ExprContext *context,
+									 NorikvKeySet *set);
+
 /* ---- plan.c ---- */
 
+/* Bits of a plan that execution looks at. */
+#define NORIKV_PLAN_REVERSE 0x01  /* in descending order of keys */
+#define NORIKV_PLAN_NUMBERED 0x02 /* rows have numbers, for UPDATE, DELETE, FOR UPDATE */
+#define NORIKV_PLAN_VALUELESS 0x04 /* their values are not asked for again */
+#define NORIKV_PLAN_EARLY 0x08	  /* the operands are known when the plan starts */
+#define NORIKV_PLAN_COUNT 0x10	  /* one row: how many there are */
+#define NORIKV_PLAN_ORDERED 0x20  /* the order is asked for; for EXPLAIN */
+#define NORIKV_PLAN_LIMIT 0x40	  /* the operands end with the LIMIT's count */
+#define NORIKV_PLAN_OFFSET 0x80	  /* and its offset behind it */
+
+/* The members of fdw_private. */
+enum
+{
+	NORIKV_PRIVATE_FLAGS, /* Integer: the bits above */
+	NORIKV_PRIVATE_KINDS, /* of conditions with an operand, as NorikvConditionKind */
+	NORIKV_PRIVATE_TYPES, /* of their operands */
+	NORIKV_PRIVATE_ATTNUMS /* of the columns that are needed, 0: all */
+};
+
+/* What is known of a relation while it is planned; its fdw_private. */
+typedef struct NorikvRelation
+{
+	NorikvTable *table;
+	List *remote; /* RestrictInfos that the server answers, */
+	List *local;  /* and those it does not, or not exactly */
+	bool by_name; /* some condition gives the keys */
+	double keys;  /* how many keys the server will look at */
+	double rows;
+	Cost startup_cost;
+	Cost total_cost;
+} NorikvRelation;
+
+/* What the server answers, on its way into a plan. */
+typedef struct NorikvRemote
+{
+	List *recheck; /* the clauses themselves */
+	List *kinds;   /* of those with an operand, as the next two */
+	List *types;
+	List *operands;
+	bool known_at_start; /* the operands are constants or came with the query */
+} NorikvRemote;
+
+/* Returns the clauses that stay with PostgreSQL. */
+extern List *NorikvSplitClauses(PlannerInfo *root, RelOptInfo *baserel,
+								const NorikvTable *table, List *clauses,
+								NorikvRemote *remote);
 extern void NorikvGetForeignRelSize(PlannerInfo *root, RelOptInfo *baserel,
 									Oid foreigntableid);
 extern void NorikvGetForeignPaths(PlannerInfo *root, RelOptInfo *baserel,
@@ -229,11 +299,22 @@ extern ForeignScan *NorikvGetForeignPlan(PlannerInfo *root, RelOptInfo *foreignr
 										 List *tlist, List *scan_clauses,
 										 Plan *outer_plan);
 
+/* ---- estimate.c: rows and costs ---- */
+
+/* How many rows there are, as of ANALYZE or as the server says. */
+extern double NorikvTableRows(PlannerInfo *root, RelOptInfo *baserel, NorikvTable *table);
+/* Of reading so many keys by name or in a range. */
+extern void NorikvCostKeys(const NorikvTable *table, bool by_name, double keys,
+						   Cost *startup_cost, Cost *total_cost);
+
 /* ---- count.c: count(*) as a path of its own ---- */
 
 extern void NorikvGetForeignUpperPaths(PlannerInfo *root, UpperRelationKind stage,
 									   RelOptInfo *input_rel, RelOptInfo *output_rel,
 									   void *extra);
+
+extern ForeignScan *NorikvGetCountPlan(PlannerInfo *root, ForeignPath *path,
+									   List *tlist);
 
 /* ---- scan.c: execution ---- */
 

@@ -1,0 +1,102 @@
+/*
+ * explain.c - what EXPLAIN says of a foreign scan: what the server is asked for,
+ * and with ANALYZE what that took.
+ */
+#include "fdw/source.h"
+
+#include "commands/explain.h"
+#if PG_VERSION_NUM >= 180000
+#include "commands/explain_format.h"
+#include "commands/explain_state.h"
+#endif
+#include "nodes/makefuncs.h"
+#include "utils/ruleutils.h"
+
+static bool
+names_keys(List *kinds)
+{
+	return list_member_int(kinds, NORIKV_CONDITION_EQUAL) ||
+		   list_member_int(kinds, NORIKV_CONDITION_ANY);
+}
+
+static const char *
+strategy_of(int flags, List *kinds)
+{
+	if (flags & NORIKV_PLAN_COUNT)
+		return names_keys(kinds) ? "Count by Key"
+			   : kinds != NIL	 ? "Count Range"
+								 : "Count All";
+	return names_keys(kinds) ? "Lookup by Key" : kinds != NIL ? "Range Scan" : "Full Scan";
+}
+
+static char *
+deparse(ForeignScanState *node, List *ancestors, Node *expression, ExplainState *es)
+{
+	bool use_prefix = es->verbose || list_length(es->rtable) > 1;
+	List *context =
+		set_deparse_context_plan(es->deparse_cxt, node->ss.ps.plan, ancestors);
+
+	return deparse_expression(expression, context, use_prefix, false);
+}
+
+/* A count has no columns to name, so that its conditions are the operands only. */
+static void
+show_conditions(ForeignScanState *node, ExplainState *es)
+{
+	ForeignScan *plan = (ForeignScan *) node->ss.ps.plan;
+
+	if (plan->fdw_recheck_quals != NIL)
+		ExplainPropertyText(
+			"Key Condition",
+			deparse(node, NIL, (Node *) make_ands_explicit(plan->fdw_recheck_quals), es),
+			es);
+}
+
+/* The LIMIT's count and offset, where the server is told. */
+static void
+show_limit(ForeignScanState *node, int flags, int n_conditions, ExplainState *es)
+{
+	List *operands = ((ForeignScan *) node->ss.ps.plan)->fdw_exprs;
+	char *limit;
+
+	if (!(flags & NORIKV_PLAN_LIMIT))
+		return;
+	limit = deparse(node, NIL, list_nth(operands, n_conditions), es);
+	if (flags & NORIKV_PLAN_OFFSET)
+		limit = psprintf("%s + %s", limit,
+						 deparse(node, NIL, list_nth(operands, n_conditions + 1), es));
+	ExplainPropertyText("Key Limit", limit, es);
+}
+
+static void
+show_work(ForeignScanState *node, bool by_name, ExplainState *es)
+{
+	const NorikvSourceStats *stats = NorikvScanStats(node);
+	int64 skipped = NorikvScanSkipped(node);
+
+	ExplainPropertyInteger("Round Trips", NULL, stats->round_trips, es);
+	if (by_name)
+		ExplainPropertyInteger("Keys Asked", NULL, stats->keys_asked, es);
+	ExplainPropertyInteger("Keys Found", NULL, stats->keys_found, es);
+	ExplainPropertyInteger("Bytes Sent", NULL, stats->bytes_sent, es);
+	ExplainPropertyInteger("Bytes Received", NULL, stats->bytes_received, es);
+	if (skipped > 0)
+		ExplainPropertyInteger("Rows Skipped", NULL, skipped, es);
+}
+
+void
+NorikvExplainForeignScan(ForeignScanState *node, ExplainState *es)
+{
+	ForeignScan *plan = (ForeignScan *) node->ss.ps.plan;
+	int flags = intVal(list_nth(plan->fdw_private, NORIKV_PRIVATE_FLAGS));
+	List *kinds = list_nth(plan->fdw_private, NORIKV_PRIVATE_KINDS);
+
+	ExplainPropertyText("Strategy", strategy_of(flags, kinds), es);
+	show_conditions(node, es);
+	if (flags & NORIKV_PLAN_ORDERED)
+		ExplainPropertyText("Key Order",
+							flags & NORIKV_PLAN_REVERSE ? "descending" : "ascending", es);
+	show_limit(node, flags, list_length(kinds), es);
+	if (es->analyze)
+		show_work(node, names_keys(kinds), es);
+}
