@@ -49,6 +49,7 @@ CLIENT_O := $(call objects,src/client/*.c)
 SERVER_O := $(call objects,src/server/*.c src/server/engine/*.c)
 CLI_O := $(call objects,src/cli/*.c)
 SUPPORT_O := $(call objects,tests/support/*.c)
+CLIENT_SUPPORT_O := $(call objects,tests/client/support/*.c)
 ENGINE_O := $(call objects,src/server/engine/*.c)
 ENGINE_SUPPORT_O := $(call objects,tests/server/support/*.c)
 
@@ -99,7 +100,7 @@ $(OUT)/norikvd: $(PROTO_O) $(WIRE_O) $(SERVER_O)
 $(OUT)/norikv: $(CLI_O) $(OUT)/libnorikv.a
 	$(CC) $(OPT) -o $@ $^ $(LIBS)
 
-$(CLIENT_TESTS): $(OUT)/%: $(OUT)/%.o $(SUPPORT_O) $(OUT)/libnorikv.a
+$(CLIENT_TESTS): $(OUT)/%: $(OUT)/%.o $(SUPPORT_O) $(CLIENT_SUPPORT_O) $(OUT)/libnorikv.a
 	$(CC) $(OPT) -o $@ $^ $(LIBS) $(TEST_LIBS)
 
 $(filter-out $(ENGINE_TESTS),$(SERVER_TESTS)): $(OUT)/%: $(OUT)/%.o $(SUPPORT_O) $(filter-out %/main.o,$(SERVER_O)) $(OUT)/libnorikv.a
@@ -114,7 +115,7 @@ $(SHIMS): $(OUT)/%.so: %.c
 	$(CC) -D_GNU_SOURCE -std=gnu11 -O2 -g $(WARNINGS) -fPIC -shared -o $@ $< -ldl -lpthread
 
 $(TOOLS) $(BENCHES): $(OUT)/%: $(OUT)/%.o $(SUPPORT_O) $(OUT)/libnorikv.a
-	$(CC) $(OPT) -o $@ $^ $(LIBS) $(LIBS_$(@F))
+	$(CC) $(OPT) -o $@ $(filter-out %.a,$^) $(filter %.a,$^) $(LIBS) $(LIBS_$(@F))
 $(FUZZERS): $(OUT)/%: $(OUT)/%.o $(filter-out %/main.o,$(SERVER_O)) $(OUT)/libnorikv.a
 	$(CC) $(OPT) -fsanitize=fuzzer -o $@ $^ $(SERVER_LIBS)
 

@@ -12,9 +12,11 @@ EXTRA_CLEAN := $(DATA_built)
 
 # The server and the command line stand beside postgres, where the background
 # worker looks for the one and people for the other.
-SCRIPTS_built := $(wildcard build/release/norikvd build/release/norikv)
+SCRIPTS_built := build/release/norikvd build/release/norikv
 
-REGRESS := $(sort $(basename $(notdir $(wildcard sql/*.sql))))
+# extension comes first: it creates it.
+REGRESS := extension version options literals keys values encoding bulk scan update \
+	access connections stat
 ISOLATION := $(sort $(basename $(notdir $(wildcard tests/isolation/specs/*.spec))))
 
 LIBNORIKV := build/release/libnorikv.a

@@ -31,25 +31,33 @@ postgres_user()
 	die 'root cannot run PostgreSQL, and there is neither a user "postgres" nor "nobody"'
 }
 
-# Runs a command as that user, in the work directory. setpriv becomes the
-# command: signals sent to the pid reach it.
+# Sets become to what makes a command that user's, in the work directory. setpriv
+# turns into the command: signals sent to its pid reach it.
+set_become()
+{
+	local user
+	become=(env -C "${work:?}" HOME="$work" TMPDIR="$work")
+	if [ "$(id -u)" -eq 0 ]; then
+		user=$(postgres_user)
+		become=(setpriv "--reuid=$user" "--regid=$(id -g "$user")" --init-groups -- "${become[@]}")
+	fi
+}
+
 as_postgres()
 {
-	local work=${work:?}
-	local -a become=()
-	if [ "$(id -u)" -eq 0 ]; then
-		become=(setpriv "--reuid=$(postgres_user)" "--regid=$(id -g "$(postgres_user)")"
-			--init-groups --)
-	fi
-	"${become[@]}" env -C "$work" HOME="$work" "$@"
+	local become
+	set_become
+	"${become[@]}" "$@"
 }
 
 # A directory that the user of PostgreSQL can reach and write, however closed
-# the checkout is. $1 is the template of its name.
+# the checkout is, and with a path short enough for sockets below it. $1 is the
+# template of its name.
 make_work()
 {
 	local base dir
 	for base in "${TMPDIR:-/var/tmp}" /var/tmp /tmp; do
+		[ ${#base} -le 40 ] || continue
 		dir=$(mktemp -d "$base/$1" 2>/dev/null) || continue
 		[ "$(id -u)" -ne 0 ] || chown "$(postgres_user)": "$dir"
 		if work=$dir as_postgres test -w "$dir" 2>/dev/null; then

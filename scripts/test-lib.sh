@@ -58,12 +58,9 @@ run_logged()
 
 as_postgres_logged()
 {
-	local name=$1 limit=$2 become=()
-	shift 2
-	if [ "$(id -u)" -eq 0 ]; then
-		become=(setpriv "--reuid=$pg_user" "--regid=$(id -g "$pg_user")" --init-groups --)
-	fi
-	run_logged "$name" "$limit" "${become[@]}" env -C "$work" HOME="$work" "$@"
+	local become
+	set_become
+	run_logged "$1" "$2" "${become[@]}" "${@:3}"
 }
 
 # report NAME PASSED FAILED SKIPPED SECONDS [WHY]
@@ -80,7 +77,9 @@ report()
 	printf '%-6s %-44s %4d tests %5d s%s\n' "$verdict" "$1" "$(($2 + $3))" "$5" \
 		"$([ "$4" -eq 0 ] || echo ", $4 skipped")"
 	if [ "$3" -gt 0 ]; then
-		tail -n 60 "$logs/${1//\//-}.log" | sed 's/^/    | /'
+		# Verdicts of what went well, and compiler calls, tell nothing here.
+		grep -vE '^(ok [0-9]|(g?cc|clang[-0-9]*|ar|rm) )' "$logs/${1//\//-}.log" |
+			tail -n 60 | cut -c 1-300 | sed 's/^/    | /' || true
 	fi
 }
 
@@ -183,10 +182,10 @@ private_postgres()
 	pg_bin=$bindir
 	pgxs_test=$(dirname "$("$bindir/pg_config" --pgxs)")/../test
 	mkdir -p "$work/tools"
-	cp -r tests "$work/tests"
+	cp -r tests docs README.md "$work/"
 	find "build/release/tests/tools" -maxdepth 1 -type f -perm -100 \
 		-exec cp {} "$work/tools/" \; 2>/dev/null || true
-	[ "$(id -u)" -ne 0 ] || chown -R "$pg_user": "$work/tests" "$work/tools"
+	[ "$(id -u)" -ne 0 ] || chown -R "$pg_user": "$work/tests" "$work/tools" "$work/docs"
 }
 
 # A directory for one run of pg_regress or of its sibling.
@@ -258,46 +257,35 @@ isolation()
 # The servers' logs, and the test's own words, which tell more than its verdicts.
 keep_tap_logs()
 {
-	local kept=$logs/tap-$1
+	local kept=$logs/$1
 	rm -rf "$kept"
 	mkdir -p "$kept"
 	find "$2" -path '*/log/*' -type f -exec cp {} "$kept/" \;
-	grep -v '^ok ' "$kept/regress_log_$1" 2>/dev/null | tail -n 20 >>"$logs/tap-$1.log" || true
+	grep -v '^ok ' "$kept"/regress_log_* 2>/dev/null | tail -n 20 >>"$kept.log" || true
 }
 
+# Every TAP file of a directory below tests.
 tap_files()
 {
-	local file name start status dir
-	wants tap || return 0
-	for file in tests/tap/*.pl; do
+	local kind=$1 file name start status dir
+	for file in tests/"$kind"/*.pl; do
 		[ -e "$file" ] || continue
 		name=$(basename "$file" .pl)
-		wants "tap/$name" || continue
+		wants "$kind/$name" || continue
 		start=$SECONDS status=0 dir=$work/tap/$name
 		mkdir -p "$dir/log"
 		[ "$(id -u)" -ne 0 ] || chown -R "$pg_user": "$work/tap"
-		as_postgres_logged "tap/$name" 600 env -C "$dir" PATH="$pg_bin:$PATH" \
+		as_postgres_logged "$kind/$name" 600 env -C "$dir" PATH="$pg_bin:$PATH" \
 			TESTDIR="$dir" TESTDATADIR="$dir" TESTLOGDIR="$dir/log" TMPDIR="$work/tap" \
-			PG_REGRESS="$pgxs_test/regress/pg_regress" NORIKV_TOOLS="$work/tools" \
-			PGPORT=65432 perl -I "$pgxs_test/perl" -I "$work/tests/tap" \
-			"$work/tests/tap/$name.pl" || status=$?
+			PG_REGRESS="$pgxs_test/regress/pg_regress" PGPORT=65432 \
+			NORIKV_TOOLS="$work/tools" NORIKV_DOCS="$work" \
+			perl -I "$pgxs_test/perl" -I "$work/tests/tap" "$work/$file" || status=$?
 		if [ "$status" -ne 0 ]; then
-			keep_tap_logs "$name" "$dir"
+			keep_tap_logs "$kind-$name" "$dir"
 		fi
-		count_tap "tap/$name" "$status" $((SECONDS - start))
+		count_tap "$kind/$name" "$status" $((SECONDS - start))
 		rm -rf "$dir"
 	done
-}
-
-# Every statement of the documentation, run against what it documents.
-documentation()
-{
-	local start=$SECONDS status=0
-	wants docs || return 0
-	[ -x tests/docs/run ] || return 0
-	as_postgres_logged docs/run 300 env PATH="$pg_bin:$PATH" NORIKV_TOOLS="$work/tools" \
-		"$work/tests/docs/run" "$work" || status=$?
-	count_tap docs/run "$status" $((SECONDS - start))
 }
 
 end_tests()

@@ -218,6 +218,13 @@ nk_error_unreachable(nk_rpc *rpc, const char *why)
 	/* what an earlier attempt heard says more */
 	if (rpc->attempts > 0 && error->code != NORIKV_OK)
 		return;
+	if (why == NULL)
+	{
+		/* and so does a reason, than that time is up */
+		if (error->never_sent)
+			return;
+		why = "no connection in time";
+	}
 	nk_error_clear(error);
 	error->code = NORIKV_UNAVAILABLE;
 	error->never_sent = true;

@@ -53,10 +53,7 @@ nk_inquire(nk_node *node)
 		return;
 	rpc = malloc(sizeof(*rpc));
 	if (rpc == NULL)
-	{
-		nk_node_fail_waiting(node, "cannot connect");
-		return;
-	}
+		return;					/* those who wait give up in time */
 	nk_rpc_init(rpc, node->client, NULL, &inquiry_type);
 	rpc->pinned = rpc->once = rpc->anyway = true;
 	rpc->node = node;

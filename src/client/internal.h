@@ -321,7 +321,7 @@ extern nk_verdict nk_judge(grpc_status_code status, const char *text, size_t siz
 extern nk_time nk_backoff(uint32_t n, uint64_t random);
 /* An attempt has completed: finish, or arrange for another one. */
 extern void nk_retry_after_attempt(nk_rpc *rpc);
-/* A node could not be reached in time: the next one. */
+/* A node could not be reached: the next one. why NULL: in time. */
 extern void nk_retry_unreachable(nk_rpc *rpc, const char *why);
 
 /* ---- error.c ---- */
@@ -332,7 +332,7 @@ extern void nk_error_set(norikv_error *error, norikv_code code, const char *form
 extern const char *nk_code_name(norikv_code code);
 /* The error of a status that ended the request. */
 extern void nk_error_from_status(nk_rpc *rpc, nk_verdict verdict);
-/* No server was reached. */
+/* No server was reached; why NULL: in time. */
 extern void nk_error_unreachable(nk_rpc *rpc, const char *why);
 /* "Version mismatch: expected 1/2, present 1/3" taken apart where it is one. */
 extern void nk_error_parse_mismatch(norikv_error *error, const char *text, size_t size);

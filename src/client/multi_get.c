@@ -9,6 +9,8 @@
 
 #define SEGMENT_KEYS 2000
 #define STREAMS 4
+/* What a key takes in a message beside its bytes. */
+#define KEY_OVERHEAD 3
 
 /* Keys [next, end) that are still to be asked for. */
 typedef struct key_range
@@ -272,7 +274,7 @@ next_segment(multi_get_call *many)
 
 	while (segment.end < many->todo.end && segment.end - segment.next < SEGMENT_KEYS &&
 		   bytes < WIRE_CHUNK)
-		bytes += many->all[segment.end++].key.size + 3;
+		bytes += many->all[segment.end++].key.size + KEY_OVERHEAD;
 	many->todo.next = segment.end;
 	return segment;
 }
@@ -326,6 +328,7 @@ static bool
 copy_keys(multi_get_call *many, const norikv_slice *keys, size_t n_keys)
 {
 	size_t		bytes = 0;
+	size_t		segments;
 	char	   *at;
 
 	for (size_t i = 0; i < n_keys; i++)
@@ -336,7 +339,8 @@ copy_keys(multi_get_call *many, const norikv_slice *keys, size_t n_keys)
 	}
 	at = malloc(n_keys * sizeof(norikv_entry) + bytes + 1);
 	many->all = (norikv_entry *) at;
-	many->refused = malloc((n_keys / SEGMENT_KEYS + bytes / WIRE_CHUNK + 2) * sizeof(key_range));
+	segments = n_keys / SEGMENT_KEYS + (bytes + n_keys * KEY_OVERHEAD) / WIRE_CHUNK + 2;
+	many->refused = malloc(segments * sizeof(key_range));
 	if (many->all == NULL || many->refused == NULL)
 	{
 		nk_call_fail(&many->call, NORIKV_RESOURCE_EXHAUSTED, "out of memory");

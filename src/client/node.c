@@ -112,6 +112,11 @@ watch(nk_node *node, grpc_connectivity_state state)
 										  (char *) node + NK_TAG_WATCH);
 }
 
+/*
+ * A channel that has failed to connect says TRANSIENT_FAILURE until it has
+ * succeeded, also while it tries again. So nobody waits for that state to end: it is
+ * told to try now, and those who need it go elsewhere, or come back after a pause.
+ */
 bool
 nk_node_ready(nk_node *node)
 {
@@ -127,9 +132,11 @@ nk_node_ready(nk_node *node)
 	if (state == GRPC_CHANNEL_TRANSIENT_FAILURE)
 		grpc_channel_reset_connect_backoff(node->channel);
 	state = grpc_channel_check_connectivity_state(node->channel, 1);
-	if (!node->watching)
+	if (state == GRPC_CHANNEL_TRANSIENT_FAILURE)
+		nk_inquire(node);
+	else if (!node->watching)
 		watch(node, state);
-	return false;
+	return state == GRPC_CHANNEL_READY;
 }
 
 static void
@@ -178,7 +185,7 @@ nk_node_watch_event(nk_node *node, bool success)
 		wake_waiting(node, NULL);
 	else if (state == GRPC_CHANNEL_TRANSIENT_FAILURE)
 		nk_inquire(node);
-	if (node->waiting != NULL && !node->watching)
+	else
 		watch(node, state);
 }
 

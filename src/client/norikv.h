@@ -7,9 +7,12 @@
  *   calls of this library, except that gRPC's own threads move bytes.
  * - A process that forks must not use, before the fork, anything of this
  *   library in the parent that the child will use: gRPC does not survive fork.
- * - Block signals around norikv_client_new() and the first call if your
- *   handlers must run in your own thread: gRPC starts threads there, and they
- *   inherit the signal mask.
+ * - gRPC starts threads, and they inherit the signal mask. norikv_client_new() and
+ *   the opening of a connection block all signals meanwhile; a host whose
+ *   handlers must never run in another thread does well to block them around its
+ *   first call too.
+ * - gRPC's log lines are switched off for the whole process, unless GRPC_VERBOSITY or
+ *   GRPC_TRACE is set in the environment.
  * - Keys and values are bytes with a length. A value may be empty; a key is 1 to
  *   1,024 bytes.
  * - A write whose answer was lost is repeated under the same idempotency key,
@@ -17,6 +20,21 @@
  *   own server forgets it at restart) a repeat can take effect twice.
  * - When a write ends with outcome_unknown it may have taken effect, or may
  *   still do so. Only reading tells.
+ *
+ * Servers other than norikvd. What they lack is done in another way where one exists:
+ *
+ * - MultiGet and Commits that need not be atomic become pipelined single calls;
+ *   Scan, atomic Commits of more than one operation, checks, additions, ranges and a
+ *   ttl to keep are UNIMPLEMENTED.
+ * - NORIKV_IF_ABSENT becomes an unconditional put under an idempotency key that all
+ *   who create this key share, and a look at whose value won. Creators that must be
+ *   told apart must write different values.
+ * - A delete on a version becomes a put, on that version, of a value that this
+ *   library takes for absent, which lives for a second. Until then other programs see
+ *   "\xff\0norikv:tombstone\0\xff".
+ * - Versions are opaque there, and what a put returned need not be what a get returns:
+ *   conditions must be fed from gets.
+ * - Their compare-and-swap is believed to be atomic only where norikv_info says so.
  *
  * A call is started by one of the functions that return norikv_call *, made to
  * progress and awaited by norikv_wait(), inspected, and freed. Starting never
@@ -99,11 +117,18 @@ typedef struct norikv_error
 	norikv_code code;
 	/* The same request may succeed if it is made again, and repeating is safe. */
 	bool		retriable;
-	/* A write was sent and whether it took effect is not known. */
+	/*
+	 * A write was sent and whether it took effect is not known: an answer was lost,
+	 * could not be read, or is one that servers give with the write still under
+	 * way. Neither this nor never_sent: a server answered, and did not execute it.
+	 */
 	bool		outcome_unknown;
 	/* No try reached a server: nothing happened. */
 	bool		never_sent;
-	/* FAILED_PRECONDITION of a version: expected and present are set. */
+	/*
+	 * FAILED_PRECONDITION of a version: expected and present are set, as far as the
+	 * server says them (index 0: absent, or it did not say).
+	 */
 	bool		version_mismatch;
 	norikv_version expected;
 	norikv_version present;
@@ -131,8 +156,8 @@ typedef struct norikv_options
 	const char *nodes;
 	/* Sent as "authorization: Bearer ..." with every call; NULL: not sent. */
 	const char *token;
-	uint32_t	timeout_ms;		/* a whole call with its retries; 5000 */
-	uint32_t	attempt_timeout_ms; /* one try; 1000 */
+	uint32_t	timeout_ms;		/* a whole call with its retries; a page of a scan; 5000 */
+	uint32_t	attempt_timeout_ms; /* one try, or a pause within a stream; 1000 */
 	uint32_t	connect_timeout_ms; /* one connection; 1000 */
 	uint32_t	max_retries;	/* further tries after the first; 100: the deadline decides */
 	/* "strong", "eventual" or "bounded_staleness", where a call does not say; NULL: strong. */
@@ -145,10 +170,15 @@ typedef struct norikv_options
 	void	   *wait_hook_arg;
 } norikv_options;
 
+/* The defaults above; nodes is left to the caller. */
 extern void norikv_options_init(norikv_options *options);
 
 /*
- * Opens nothing: connections are made by calls. NULL with *error set
+ * Opens nothing: connections are made by calls. The options and what they point to
+ * may go afterwards. Where several nodes are given they are taken for one cluster: a
+ * call moves on to the next one where one is away, hangs or answers that it is not
+ * the leader, and goes to the leader of its key's shard where the cluster's view
+ * names one of them. Addresses that only a view names are never used. NULL with *error set
  * (INVALID_ARGUMENT naming the option) where the options are wrong.
  */
 extern norikv_client *norikv_client_new(const norikv_options *options, norikv_error *error);
@@ -164,13 +194,17 @@ extern void norikv_client_free(norikv_client *client);
 
 /* ---- Calls ---- */
 
+/* Arguments are copied or packed when a call is started, and may go then. */
 typedef struct norikv_call norikv_call;
 
 typedef struct norikv_call_options
 {
 	uint32_t	timeout_ms;		/* 0: the client's */
 	const char *consistency;	/* reads; NULL: the client's */
-	/* Writes; empty: the client makes one of its own. */
+	/*
+	 * Writes; at most 512 bytes, none of them zero; empty: the client makes one of its
+	 * own. A Commit that travels as single calls adds the operation's number to it.
+	 */
 	norikv_slice idempotency_key;
 } norikv_call_options;
 
@@ -201,6 +235,11 @@ extern norikv_wait_result norikv_wait(norikv_client *client, norikv_call *const 
 extern bool norikv_call_done(const norikv_call *call);
 /* Never NULL; code NORIKV_OK where the call went well or is under way. */
 extern const norikv_error *norikv_call_error(const norikv_call *call);
+/*
+ * Cancels what is under way, and returns at once. A write that is freed before it is
+ * done may or may not take effect; a later write of the client settles it, as
+ * norikvd then refuses what is late. NULL is allowed.
+ */
 extern void norikv_call_free(norikv_call *call);
 
 typedef struct norikv_call_stats
@@ -218,7 +257,10 @@ extern norikv_call_stats norikv_call_get_stats(const norikv_call *call);
 extern norikv_call *norikv_get(norikv_client *client, norikv_slice key,
 							   const norikv_call_options *options);
 
-/* One entry for each key, in the order asked; absent ones have version index 0. */
+/*
+ * One entry for each key, in the order asked; absent ones have version index 0. All
+ * or an error: where one key could not be read, error->operation may name it.
+ */
 extern norikv_call *norikv_multi_get(norikv_client *client, const norikv_slice *keys,
 									 size_t n_keys, const norikv_call_options *options);
 
@@ -236,11 +278,23 @@ typedef struct norikv_scan_request
 /*
  * A stream of pages. The call is done when a page is there or the scan has
  * ended; norikv_call_next() gives the page back and asks for the next one. Not
- * reading holds the server back: at most one page is read ahead.
+ * reading holds the server back: at most one page is read ahead. A scan whose
+ * connection breaks goes on after the last key, in a later snapshot.
+ *
+ *     norikv_call *call = norikv_scan(client, &request, NULL);
+ *     do
+ *     {
+ *         norikv_wait(client, &call, 1, -1);
+ *         ... norikv_call_entries(call, &n) ..., none of them at the end
+ *     } while (norikv_call_next(call));
+ *     ... norikv_call_error(call) ...
  */
 extern norikv_call *norikv_scan(norikv_client *client, const norikv_scan_request *request,
 								const norikv_call_options *options);
-/* False where the stream has ended. */
+/*
+ * False where the stream has ended, or the page at hand has not come yet. True: wait
+ * again, for a page, or to learn that there is none.
+ */
 extern bool norikv_call_next(norikv_call *call);
 /* The page at hand starts in a later snapshot than the one before it. */
 extern bool norikv_call_snapshot_moved(const norikv_call *call);
@@ -354,7 +408,10 @@ typedef struct norikv_info
 extern norikv_call *norikv_get_info(norikv_client *client, const norikv_call_options *options);
 extern const norikv_info *norikv_call_info(const norikv_call *call);
 
-/* UNAVAILABLE where the server answers that it is not serving. */
+/*
+ * UNAVAILABLE where the server answers that it is not serving, UNIMPLEMENTED where it
+ * has no health service.
+ */
 extern norikv_call *norikv_health(norikv_client *client, const norikv_call_options *options);
 
 typedef struct norikv_replica
@@ -372,7 +429,10 @@ typedef struct norikv_cluster_view
 	size_t		n_replicas;
 } norikv_cluster_view;
 
-/* A stream: one view at once, then one whenever it changes. */
+/*
+ * A stream, read like a scan: one view at once, then one whenever it changes, which
+ * may be never; only the first has a deadline.
+ */
 extern norikv_call *norikv_watch_cluster(norikv_client *client,
 										 const norikv_call_options *options);
 extern const norikv_cluster_view *norikv_call_view(const norikv_call *call);

@@ -96,7 +96,8 @@ try_again(nk_rpc *rpc)
 		rpc->node = nk_route_next(client, rpc->node);
 	/* also without a pause: a chain of failures must not become recursion */
 	rpc->state = NK_RPC_BACKOFF;
-	nk_timer_set(&client->timers, &rpc->timer, now + pause);
+	if (!nk_timer_set(&client->timers, &rpc->timer, now + pause))
+		nk_rpc_end(rpc);
 }
 
 /*

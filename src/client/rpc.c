@@ -201,8 +201,10 @@ wait_for_node(nk_rpc *rpc, uint32_t timeout_ms)
 
 	rpc->state = NK_RPC_WAITING;
 	nk_node_add_waiting(rpc->node, rpc);
-	nk_timer_set(&rpc->client->timers, &rpc->timer,
-				 due < rpc->deadline ? due : rpc->deadline);
+	/* due at once where there is no memory to note when: better early than never */
+	if (!nk_timer_set(&rpc->client->timers, &rpc->timer,
+					  due < rpc->deadline ? due : rpc->deadline))
+		nk_rpc_timer(rpc);
 }
 
 /* What a repeated write's answer means depends on the server too. */
@@ -378,7 +380,7 @@ nk_rpc_timer(nk_rpc *rpc)
 			break;
 		case NK_RPC_WAITING:
 			nk_node_remove_waiting(rpc->node, rpc);
-			nk_retry_unreachable(rpc, "no connection in time");
+			nk_retry_unreachable(rpc, NULL);
 			break;
 		case NK_RPC_BACKOFF:
 			if (late)

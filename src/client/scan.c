@@ -94,7 +94,7 @@ fill(scan_call *scan, scan_page *page, const Norikv__Ext__V1__ScanChunk *chunk)
 	{
 		const Norikv__Ext__V1__Entry *entry = chunk->entries[i];
 
-		if (entry->key.len > WIRE_MAX_KEY)
+		if (entry->key.len < 1 || entry->key.len > WIRE_MAX_KEY)
 			return false;
 		page->entries[i] = (norikv_entry) {
 			.key = {entry->key.data, entry->key.len},

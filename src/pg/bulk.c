@@ -219,6 +219,7 @@ read_many(FunctionCallInfo fcinfo, bool values_as_text)
 	keys = palloc(sizeof(norikv_slice) * Max(step, 1));
 	for (int first = 0; first < elements.count; first += step)
 	{
+		CHECK_FOR_INTERRUPTS();
 		step = Min(step, elements.count - first);
 		read_chunk(&sink, &elements, first, first + step, keys, consistency);
 	}
@@ -281,6 +282,26 @@ batch_context(void *arg)
 	errcontext("norikv batch, after " INT64_FORMAT " keys were done", *(int64 *) arg);
 }
 
+/*
+ * Of several chunks the first would be written before a value of a later one is
+ * found to be too large: look at all of them first.
+ */
+static void
+check_values(const Elements *vals, const int *chosen, int n_chosen)
+{
+	MemoryContext context = AllocSetContextCreate(
+		CurrentMemoryContext, "norikv check", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old_context = MemoryContextSwitchTo(context);
+
+	for (int i = 0; i < n_chosen; i++)
+	{
+		(void) NorikvValueFromDatum(vals->values[chosen[i]], vals->type);
+		MemoryContextReset(context);
+	}
+	MemoryContextSwitchTo(old_context);
+	MemoryContextDelete(context);
+}
+
 /* Sends the operations, each on its own; for a delete, counts what there was. */
 static int64
 send_chunk(NorikvConnection *connection, const norikv_operation *operations,
@@ -336,6 +357,8 @@ write_many(NorikvConnection *connection, const Elements *keys, const Elements *v
 	for (int i = 0; i < keys->count; i++)
 		slices[i] = element_key(keys, i);
 	n_chosen = last_of_equal_keys(slices, keys->count, chosen);
+	if (vals != NULL && n_chosen > batch_size)
+		check_values(vals, chosen, n_chosen);
 	operations = palloc(sizeof(norikv_operation) * Max(Min(batch_size, n_chosen), 1));
 	chunk_context = AllocSetContextCreate(CurrentMemoryContext, "norikv batch",
 										  ALLOCSET_DEFAULT_SIZES);
@@ -345,6 +368,7 @@ write_many(NorikvConnection *connection, const Elements *keys, const Elements *v
 		int n = Min(batch_size, n_chosen - first);
 		MemoryContext old_context = MemoryContextSwitchTo(chunk_context);
 
+		CHECK_FOR_INTERRUPTS();
 		for (int i = 0; i < n; i++)
 		{
 			int element = chosen[first + i];
@@ -378,15 +402,15 @@ norikv_sql_mput(PG_FUNCTION_ARGS)
 	values_argument(fcinfo, &vals);
 	if (keys.count != vals.count)
 		ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				errmsg("arguments \"keys\" and \"vals\" must have as many elements as "
-					   "each other, but they have %d and %d",
+				errmsg("arguments \"keys\" and \"vals\" must have the same number of "
+					   "elements, but they have %d and %d",
 					   keys.count, vals.count));
 	for (int i = 0; i < vals.count; i++)
 	{
 		if (vals.nulls[i])
 			ereport(ERROR, errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-					errmsg("argument \"%s\" must not contain nulls, but element %d is one",
-						   "vals", i + 1),
+					errmsg("argument \"%s\" must not contain nulls, but element %d is "
+						   "one", "vals", i + 1),
 					errhint("Use norikv.mdelete() to delete keys."));
 	}
 	if (!PG_ARGISNULL(2))
@@ -467,8 +491,8 @@ scan_arguments(FunctionCallInfo fcinfo, norikv_scan_request *request)
 
 		if (max_rows < 0)
 			ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					errmsg("argument \"%s\" must not be negative, but it is " INT64_FORMAT,
-						   "max_rows", max_rows));
+					errmsg("argument \"%s\" must not be negative, but it is "
+						   INT64_FORMAT, "max_rows", max_rows));
 		if (max_rows == 0)
 			return false;
 		request->max_rows = max_rows;

@@ -60,20 +60,32 @@ new_call(NorikvConnection *connection, NorikvOperation operation, norikv_slice k
 	return call;
 }
 
+/* A write given up after it was sent is as unknown as one whose answer was lost. */
 static void
 count(NorikvCall *call)
 {
+	NorikvStatServer *server = call->subject.connection->stat;
 	norikv_call_stats stats;
 	instr_time elapsed;
+	bool failed = true;
+	bool unknown;
 
-	if (call->subject.connection->stat == NULL)
+	if (server == NULL)
 		return;
 	stats = norikv_call_get_stats(call->call);
 	INSTR_TIME_SET_CURRENT(elapsed);
 	INSTR_TIME_SUBTRACT(elapsed, call->start);
-	NorikvStatCount(call->subject.connection->stat, call->subject.operation,
-					norikv_call_done(call->call) ? norikv_call_error(call->call) : NULL,
-					&stats, INSTR_TIME_GET_MICROSEC(elapsed));
+	if (norikv_call_done(call->call))
+	{
+		const norikv_error *error = norikv_call_error(call->call);
+
+		failed = error->code != NORIKV_OK;
+		unknown = error->outcome_unknown;
+	}
+	else
+		unknown = call->subject.write && stats.attempts > 0;
+	NorikvStatCount(server, call->subject.operation, failed, unknown, &stats,
+					INSTR_TIME_GET_MICROSEC(elapsed));
 }
 
 void

@@ -242,8 +242,9 @@ open_connection(const Target *target)
 static bool
 is_usable(const NorikvConnection *connection)
 {
-	return !connection->invalidated &&
-		   (!connection->embedded || connection->generation == NorikvEmbeddedGeneration());
+	if (connection->invalidated)
+		return false;
+	return !connection->embedded || connection->generation == NorikvEmbeddedGeneration();
 }
 
 /* The connection there is, or a new one; those of no more use go on the way. */

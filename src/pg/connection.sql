@@ -7,7 +7,8 @@ GRANT USAGE ON SCHEMA @extschema@ TO PUBLIC;
 CREATE FUNCTION validator(options text[], catalog oid) RETURNS void
 AS 'MODULE_PATHNAME', 'norikv_sql_validator'
 LANGUAGE C STRICT PARALLEL SAFE;
-COMMENT ON FUNCTION validator(text[], oid) IS 'checks the options of norikv''s servers, user mappings and foreign tables';
+COMMENT ON FUNCTION validator(text[], oid)
+IS 'checks the options of norikv''s servers, user mappings and foreign tables';
 
 CREATE FUNCTION handler() RETURNS fdw_handler
 AS 'MODULE_PATHNAME', 'norikv_sql_handler'
@@ -36,7 +37,8 @@ CREATE FUNCTION cluster_view(server name DEFAULT NULL)
 RETURNS TABLE (epoch bigint, shard bigint, node text, addr text, leader boolean)
 AS 'MODULE_PATHNAME', 'norikv_sql_cluster_view'
 LANGUAGE C VOLATILE PARALLEL RESTRICTED;
-COMMENT ON FUNCTION cluster_view(name) IS 'the replicas of each shard, as the server sees them';
+COMMENT ON FUNCTION cluster_view(name)
+IS 'the replicas of each shard, as the server sees them';
 
 CREATE FUNCTION connections()
 RETURNS TABLE (server_name text, valid boolean)
@@ -47,5 +49,6 @@ COMMENT ON FUNCTION connections() IS 'this session''s open connections';
 CREATE FUNCTION disconnect(server name DEFAULT NULL) RETURNS boolean
 AS 'MODULE_PATHNAME', 'norikv_sql_disconnect'
 LANGUAGE C VOLATILE PARALLEL RESTRICTED;
-COMMENT ON FUNCTION disconnect(name) IS 'closes this session''s connections to the server, or all; whether there was one';
+COMMENT ON FUNCTION disconnect(name)
+IS 'closes this session''s connections to the server, or all; whether there was one';
 REVOKE EXECUTE ON FUNCTION disconnect(name) FROM PUBLIC;

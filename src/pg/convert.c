@@ -61,8 +61,8 @@ NorikvValueFromDatum(Datum datum, Oid type)
 
 	if (value.size > NORIKV_MAX_VALUE)
 		ereport(ERROR, errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				errmsg("a value must be at most %d bytes, but it is %zu", NORIKV_MAX_VALUE,
-					   value.size));
+				errmsg("a value must be at most %d bytes, but it is %zu",
+					   NORIKV_MAX_VALUE, value.size));
 	return value;
 }
 
@@ -80,21 +80,21 @@ NorikvMillisecondsFromInterval(Interval *interval, const char *argument)
 	int64 ms = 0;
 
 	if (interval->month != 0)
-		fault = "years and months have no fixed length; use days, hours or seconds";
+		fault = "Years and months have no fixed length: use days, hours or seconds.";
 	else
 	{
 		ms = (int64) interval->day * (SECS_PER_DAY * 1000) + interval->time / 1000;
 		if (ms < 1)
-			fault = "it must be at least 1 millisecond";
+			fault = "It must be at least 1 millisecond.";
 		else if (ms > MAX_TTL_MS)
-			fault = "it must be at most 100 years";
+			fault = "It must be at most 100 years.";
 	}
 	if (fault != NULL)
 		ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				errmsg("invalid value for argument \"%s\": \"%s\"", argument,
 					   DatumGetCString(DirectFunctionCall1(interval_out,
 														   IntervalPGetDatum(interval)))),
-				errdetail("As a duration %s.", fault));
+				errdetail("%s", fault));
 	return ms;
 }
 
@@ -145,32 +145,35 @@ decoding_context(void *arg)
 {
 	Decoding *decoding = arg;
 	const char *name = decoding->connection->name;
+	char *key;
 	int code = geterrcode();
 
 	if (code != ERRCODE_CHARACTER_NOT_IN_REPERTOIRE &&
 		code != ERRCODE_UNTRANSLATABLE_CHARACTER &&
 		code != ERRCODE_INVALID_TEXT_REPRESENTATION)
 		return;
+	key = NorikvShowKey(decoding->key);
 	if (decoding->is_key)
 	{
 		errhint("This key is no text: use the functions with a bytea key or prefix.");
-		errcontext("key %s on server \"%s\"", NorikvShowKey(decoding->key), name);
+		errcontext("key %s on server \"%s\"", key, name);
 	}
 	else
 	{
 		errhint("Use get_bytes(), or the function's _bytes form, to read this value.");
-		errcontext("value of key %s on server \"%s\"", NorikvShowKey(decoding->key), name);
+		errcontext("value of key %s on server \"%s\"", key, name);
 	}
 }
 
-/* Checked and in the database's encoding; the input itself where that is UTF-8. */
+/*
+ * In the database's encoding; the input itself where that is UTF-8. Checked in any
+ * case, also for zero bytes.
+ */
 static norikv_slice
 from_utf8(norikv_slice utf8)
 {
-	char *converted;
+	char *converted = pg_any_to_server(utf8.data, utf8.size, PG_UTF8);
 
-	pg_verify_mbstr(PG_UTF8, utf8.data, utf8.size, false);
-	converted = pg_any_to_server(utf8.data, utf8.size, PG_UTF8);
 	return converted == utf8.data ? utf8 : NORIKV_SLICE(converted);
 }
 

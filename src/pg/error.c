@@ -80,7 +80,9 @@ show_version(norikv_version version)
 static int
 say_cause(const norikv_error *error)
 {
-	return error->text[0] == '\0' ? 0 : errdetail("%s", NorikvTextForMessage(error->text));
+	if (error->text[0] == '\0')
+		return 0;
+	return errdetail("%s", NorikvTextForMessage(error->text));
 }
 
 static void
@@ -111,8 +113,8 @@ raise_unknown_outcome(const norikv_error *error, const NorikvSubject *subject)
 			errmsg("outcome of %s on server \"%s\" is not known", show_action(subject),
 				   subject->connection->name),
 			say_cause(error),
-			errhint("It may have been applied, or may be yet. Read to find out, or repeat "
-					"it with the idempotency key you gave."));
+			errhint("It may have been applied, or may be yet. Read to find out, or "
+					"repeat it with the idempotency key you gave."));
 }
 
 static void

@@ -12,6 +12,9 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
+/* Of the idempotency keys that libnorikv makes, which have a meaning to norikvd. */
+#define SLOT_KEY_PREFIX "~nk1/"
+
 PG_FUNCTION_INFO_V1(norikv_sql_put);
 PG_FUNCTION_INFO_V1(norikv_sql_try_put);
 PG_FUNCTION_INFO_V1(norikv_sql_get);
@@ -66,6 +69,12 @@ idempotency_key_argument(FunctionCallInfo fcinfo, int argument)
 	if (key.size == 0)
 		ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				errmsg("argument \"%s\" must not be empty", "idempotency_key"));
+	if (key.size >= strlen(SLOT_KEY_PREFIX) &&
+		memcmp(key.data, SLOT_KEY_PREFIX, strlen(SLOT_KEY_PREFIX)) == 0)
+		ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				errmsg("argument \"%s\" must not start with \"%s\"", "idempotency_key",
+					   SLOT_KEY_PREFIX),
+				errdetail("Such keys are those that the client makes itself."));
 	return key;
 }
 

@@ -34,12 +34,10 @@ define_settings(void)
 	 * (ALTER ROLE ... SET norikv.server), a function too; what they may use is
 	 * decided by USAGE on that server, so everybody may set it.
 	 */
-	DefineCustomStringVariable("norikv.server",
-							   "Names the foreign server that norikv's functions use.",
-							   "Where no server of the default name exists, they use the "
-							   "embedded server.",
-							   &norikv_server, NORIKV_DEFAULT_SERVER, PGC_USERSET, 0, NULL,
-							   assign_server, NULL);
+	DefineCustomStringVariable(
+		"norikv.server", "Names the foreign server that norikv's functions use.",
+		"Where no server of the default name exists, they use the embedded server.",
+		&norikv_server, NORIKV_DEFAULT_SERVER, PGC_USERSET, 0, NULL, assign_server, NULL);
 
 	/*
 	 * Where those who are not superusers may let a foreign server point to. A
@@ -48,12 +46,13 @@ define_settings(void)
 	 * the default allows nothing but this machine. Checked when a server is
 	 * created or altered. Paths of unix sockets are for superusers only.
 	 */
-	DefineCustomStringVariable("norikv.allowed_nodes",
-							   "Hosts that servers of users other than superusers may name.",
-							   "A comma-separated list of host or host:port; * stands for any "
-							   "characters of a host.",
-							   &norikv_allowed_nodes, "localhost, 127.0.0.1, [::1]",
-							   PGC_SUSET, GUC_LIST_INPUT, NULL, NULL, NULL);
+	DefineCustomStringVariable(
+		"norikv.allowed_nodes",
+		"Hosts that servers of users other than superusers may name.",
+		"A comma-separated list of host or host:port; * stands for any characters of a "
+		"host.",
+		&norikv_allowed_nodes, "localhost, 127.0.0.1, [::1]", PGC_SUSET, GUC_LIST_INPUT,
+		NULL, NULL, NULL);
 }
 
 void

@@ -298,7 +298,8 @@ number_value(const Option *option, const char *value)
 				hint ? errhint("%s", _(hint)) : 0);
 	if (number < option->min || number > option->max)
 		ereport(ERROR, errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
-				errmsg("value \"%s\" of option \"%s\" is out of range", value, option->name),
+				errmsg("value \"%s\" of option \"%s\" is out of range", value,
+					   option->name),
 				errdetail("It must be between %d and %d%s.", option->min, option->max,
 						  option->type == OPTION_DURATION ? " ms" : ""));
 	return number;

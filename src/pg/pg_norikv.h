@@ -117,7 +117,7 @@ typedef struct NorikvStatServer NorikvStatServer;
 extern void NorikvStatInit(void);
 extern NorikvStatServer *NorikvStatAttach(Oid database, const char *server);
 extern void NorikvStatCount(NorikvStatServer *server, NorikvOperation operation,
-							const norikv_error *error, const norikv_call_stats *stats,
+							bool failed, bool unknown, const norikv_call_stats *stats,
 							uint64 elapsed_us);
 extern const char *NorikvOperationName(NorikvOperation operation);
 

@@ -21,7 +21,7 @@
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
 
-#define MAX_SERVERS 64
+#define MAX_SERVERS 128
 #define BUCKETS_PER_OCTAVE 4
 /* The last bucket is for everything from 2^31 microseconds (36 minutes) on. */
 #define BUCKETS (BUCKETS_PER_OCTAVE * 32)
@@ -123,7 +123,8 @@ require_shared(void)
 	if (shared == NULL)
 		ereport(ERROR, errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				errmsg("norikv's statistics need shared memory"),
-				errhint("Add norikv to shared_preload_libraries and restart PostgreSQL."));
+				errhint("Add norikv to \"shared_preload_libraries\" and restart "
+						"PostgreSQL."));
 	return shared;
 }
 
@@ -179,15 +180,12 @@ bucket_us(int bucket)
 	return ldexp(BUCKETS_PER_OCTAVE + quarter + 0.5, octave - 2);
 }
 
-/* error NULL: the call was given up. Never throws, for aborts count too. */
+/* Never throws, for aborts count too. */
 void
-NorikvStatCount(NorikvStatServer *server, NorikvOperation operation,
-				const norikv_error *error, const norikv_call_stats *stats,
-				uint64 elapsed_us)
+NorikvStatCount(NorikvStatServer *server, NorikvOperation operation, bool failed,
+				bool unknown, const norikv_call_stats *stats, uint64 elapsed_us)
 {
 	Record *record = &server->records[operation];
-	bool failed = error == NULL || error->code != NORIKV_OK;
-	bool unknown = error != NULL && error->outcome_unknown;
 	int bucket = bucket_of(elapsed_us);
 
 	SpinLockAcquire(&record->lock);

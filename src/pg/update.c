@@ -76,6 +76,7 @@ step(const NorikvDocument *old, norikv_slice *value, void *arg)
 {
 	Update *update = arg;
 	LOCAL_FCINFO(call, 2);
+	MemoryContext old_context;
 	Datum result;
 
 	update->result_is_null = true;
@@ -99,10 +100,11 @@ step(const NorikvDocument *old, norikv_slice *value, void *arg)
 
 	*value = NorikvValueFromDatum(result, JSONBOID);
 	update->result_is_null = false;
-	MemoryContextSwitchTo(update->result_context);
+	old_context = MemoryContextSwitchTo(update->result_context);
 	if (update->result != (Datum) 0)
 		pfree(DatumGetPointer(update->result));
 	update->result = PointerGetDatum(PG_DETOAST_DATUM_COPY(result));
+	MemoryContextSwitchTo(old_context);
 	return NORIKV_CAS_PUT;
 }
 
@@ -131,8 +133,8 @@ norikv_sql_update(PG_FUNCTION_ARGS)
 	options.max_retries = PG_GETARG_INT32(4);
 	if (options.max_retries < 0)
 		ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				errmsg("argument \"%s\" must not be negative, but it is %d", "max_retries",
-					   options.max_retries));
+				errmsg("argument \"%s\" must not be negative, but it is %d",
+					   "max_retries", options.max_retries));
 
 	check_updater(function, update.args_is_null);
 	fmgr_info(function, &update.updater);

@@ -186,7 +186,9 @@ norikv_sql_version_smaller(PG_FUNCTION_ARGS)
 Datum
 norikv_sql_version_hash(PG_FUNCTION_ARGS)
 {
-	return hash_any((const unsigned char *) PG_GETARG_VERSION_P(0), sizeof(NorikvVersion));
+	const NorikvVersion *version = PG_GETARG_VERSION_P(0);
+
+	return hash_any((const unsigned char *) version, sizeof(NorikvVersion));
 }
 
 Datum

@@ -1,9 +1,8 @@
 /*
- * bounds.h - how much memory requests and answers in flight may hold.
+ * bounds.h - how much memory staged Commits, and messages in flight, may hold.
  *
- * One bound for all of norikvd, and one for each peer, so that a single client
- * cannot take everything from the others. Clients on unix sockets have no
- * address of their own and are one peer.
+ * One bound for all of norikvd, and one for each connection, so that a single
+ * client cannot take everything from the others.
  */
 #ifndef NORIKVD_BOUNDS_H
 #define NORIKVD_BOUNDS_H
@@ -25,7 +24,7 @@ extern uint64_t bounds_peer_limit(const bounds *self);
 extern bool bounds_take(bounds *self, size_t size);
 extern void bounds_give_back(bounds *self, size_t size);
 
-/* The account of a peer, shared by its calls until each has let go of it. */
+/* The account of a connection, shared by its calls until each has let go of it. */
 extern bounds_peer *bounds_peer_open(bounds *self, const char *address);
 extern void bounds_peer_close(bounds_peer *peer);
 

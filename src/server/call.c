@@ -129,9 +129,10 @@ call_free(call *self)
 		self->free_state(self->state);
 	if (self->peer != NULL)
 	{
-		bounds_peer_give_back(self->peer, self->taken);
+		bounds_peer_give_back(self->peer, self->staged);
 		bounds_peer_close(self->peer);
 	}
+	bounds_give_back(owner->in_flight, self->in_flight);
 	if (self->request != NULL)
 		grpc_byte_buffer_destroy(self->request);
 	if (self->sending != NULL)
@@ -290,19 +291,35 @@ call_credential(const call *self)
 }
 
 bool
-call_take_memory(call *self, size_t size)
+call_stage_memory(call *self, size_t size)
 {
 	if (self->peer == NULL)
 	{
 		char	   *address = grpc_call_get_peer(self->grpc);
 
-		self->peer = bounds_peer_open(self->server->bounds, address);
+		self->peer = bounds_peer_open(self->server->staged, address);
 		gpr_free(address);
 	}
 	if (!bounds_peer_take(self->peer, size))
 		return false;
-	self->taken += size;
+	self->staged += size;
 	return true;
+}
+
+bool
+call_take_memory(call *self, size_t size)
+{
+	bounds	   *in_flight = self->server->in_flight;
+
+	if (bounds_take(in_flight, size))
+	{
+		self->in_flight += size;
+		return true;
+	}
+	call_fail(self, GRPC_STATUS_UNAVAILABLE, "requests and answers in flight have %llu "
+			  "bytes, which is as much as may be: try again",
+			  (unsigned long long) bounds_limit(in_flight));
+	return false;
 }
 
 /* ---- Sending ---- */

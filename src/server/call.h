@@ -26,7 +26,7 @@ struct call
 	grpc_call  *grpc;
 	gpr_timespec deadline;
 	grpc_metadata_array metadata;
-	grpc_byte_buffer *request;	/* the first message, where the method takes one */
+	grpc_byte_buffer *request;	/* the first message, unless client_streams */
 
 	atomic_int	count;
 	atomic_bool closed;			/* the caller is gone, or the deadline */
@@ -46,11 +46,13 @@ struct call
 	void	   *state;			/* the method's own */
 	void		(*free_state) (void *state);
 	bounds_peer *peer;
-	size_t		taken;			/* from the peer's bounds */
+	size_t		staged;			/* taken from the peer's share */
+	size_t		in_flight;		/* taken from what is in flight */
 
 	/* In the queue's list of calls that wait for their client. */
 	unsigned	waits;			/* sends and receives under way; under the queue's lock */
 	uint64_t	waiting_since_ms;
+	bool		dropped;		/* it has waited too long */
 	call	   *waiting_previous;
 	call	   *waiting_next;
 	/* In the queue's list of open calls. */
@@ -84,9 +86,11 @@ extern bool call_is_over(call *self);
 extern bool call_deadline_passed(const call *self);
 
 /*
- * Memory held until the call is freed; false where it is more than this peer,
- * or all of them, may have in flight.
+ * Both count memory until the call is freed. The first is false where it is more
+ * than this connection, or all of them, may have staged.
  */
+extern bool call_stage_memory(call *self, size_t size);
+/* False, after UNAVAILABLE as the answer, where too much is in flight. */
 extern bool call_take_memory(call *self, size_t size);
 
 /* One message and OK: the whole answer in one batch. */
@@ -102,7 +106,8 @@ extern void call_finish(call *self);
 /* One message of a stream; on_sent runs on the call's thread when it has gone. */
 extern void call_send(call *self, grpc_byte_buffer *buffer, call_handler on_sent);
 /* Reads one more message into *message, NULL at the end of the caller's stream. */
-extern void call_receive(call *self, grpc_byte_buffer **message, call_handler on_received);
+extern void call_receive(call *self, grpc_byte_buffer **message,
+						 call_handler on_received);
 /*
  * Runs the handler on the call's thread after what is already waiting there. Not
  * for methods with drain().

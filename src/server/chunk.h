@@ -16,6 +16,9 @@
  */
 #define CHUNK_SIZE ((size_t) 256 * 1024)
 
+/* What a stream of chunks holds: one on its way, one being made. */
+#define STREAM_MEMORY (2 * CHUNK_SIZE)
+
 typedef struct chunk
 {
 	uint8_t    *data;

@@ -190,16 +190,16 @@ take_header(call *owner, const Norikv__Ext__V1__CommitRequest *request, char *er
 }
 
 static bool
-take_memory(call *owner, size_t size)
+stage_memory(call *owner, size_t size)
 {
 	char		error[REQUEST_ERROR_SIZE];
 
-	if (call_take_memory(owner, size))
+	if (call_stage_memory(owner, size))
 		return true;
-	snprintf(error, sizeof(error), "this Commit and what else is in flight are more than "
-			 "this server's memory for requests: %llu bytes, %llu for one client",
-			 (unsigned long long) bounds_limit(owner->server->bounds),
-			 (unsigned long long) bounds_peer_limit(owner->server->bounds));
+	snprintf(error, sizeof(error), "this Commit and what else is staged are more than "
+			 "this server's memory for it: %llu bytes, %llu for one connection",
+			 (unsigned long long) bounds_limit(owner->server->staged),
+			 (unsigned long long) bounds_peer_limit(owner->server->staged));
 	refuse(owner, GRPC_STATUS_RESOURCE_EXHAUSTED, error);
 	return false;
 }
@@ -246,7 +246,7 @@ unpack_staged(call *owner, const message_bytes *bytes)
 	size_t		n_ops = message_count(bytes, OPERATIONS_FIELD);
 	char		error[UNPACK_ERROR_SIZE];
 
-	if (!take_memory(owner, bytes->size + n_ops * OPERATION_OVERHEAD))
+	if (!stage_memory(owner, bytes->size + n_ops * OPERATION_OVERHEAD))
 		return NULL;
 	request = message_unpack(bytes, &norikv__ext__v1__commit_request__descriptor,
 							 &owner->arena, error);

@@ -58,7 +58,7 @@ start_info(call *self)
 	limits.commit_operations = info.max_ops;
 	limits.commit_conditions = info.max_conditions;
 	limits.commit_bytes = smaller_limit(info.max_bytes,
-										bounds_peer_limit(self->server->bounds));
+										bounds_peer_limit(self->server->staged));
 	limits.key_bytes = WIRE_MAX_KEY;
 	limits.value_bytes = WIRE_MAX_VALUE;
 	limits.message_bytes = WIRE_MAX_MESSAGE;

@@ -189,7 +189,7 @@ start_multi_get(call *self)
 		return;
 	if (!request_multi_get(get->request, &get->consistency, error))
 		call_fail_text(self, GRPC_STATUS_INVALID_ARGUMENT, error);
-	else
+	else if (call_take_memory(self, STREAM_MEMORY))
 		go_on(self);
 }
 

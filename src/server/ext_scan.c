@@ -176,6 +176,8 @@ start_scan(call *owner)
 		call_fail_text(owner, GRPC_STATUS_INVALID_ARGUMENT, error);
 		return;
 	}
+	if (!call_take_memory(owner, STREAM_MEMORY))
+		return;
 	self->cursor = store->methods->scan_open(store, &self->request, &self->status);
 	if (self->cursor == NULL)
 		call_fail_text(owner, (int) self->status.code, self->status.text);

@@ -29,6 +29,8 @@ get_done(void *arg, const engine_status *status, const engine_entry *entries,
 		call_fail_text(self, (int) status->code, status->text);
 		return;
 	}
+	if (!call_take_memory(self, entries->value.size))
+		return;
 	if (entries->version.index != 0)
 	{
 		version.term = entries->version.term;
@@ -135,6 +137,8 @@ commit(call *self, kv_write *write, const char *idempotency_key)
 	}
 	if (unit->idempotency_key.size > 0)
 		unit->scope = call_credential(self);
+	if (!call_take_memory(self, grpc_byte_buffer_length(self->request)))
+		return;
 	unit->atomic = true;
 	unit->ops = &write->op;
 	unit->n_ops = 1;

@@ -2,14 +2,14 @@
  * listen.c - tcp ports and unix sockets.
  *
  * A unix socket is bound under a name of its own and then renamed: the name that
- * clients know always leads to a socket, the file of a server that died is
- * replaced in one step, and gRPC, which unlinks the name it has bound, cannot
- * take away the file of another server.
+ * clients know always leads to a socket, and the file of a server that died is
+ * replaced in one step.
  */
 #include "listen.h"
 
 #include <errno.h>
 #include <netdb.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +20,8 @@
 
 #include <grpc/support/alloc.h>
 #include <grpc/support/string_util.h>
+
+#include "accept.h"
 
 #define MAX_UNIX_PATH (sizeof(((struct sockaddr_un *) 0)->sun_path) - 1)
 
@@ -33,6 +35,9 @@ typedef struct socket_file
 
 struct listeners
 {
+	int		   *fds;
+	size_t		n_fds;
+	acceptor   *accepting;		/* NULL: not yet, or no more */
 	socket_file *files;
 	char	   *text;			/* all addresses, separated by spaces */
 	char	   *advertised;
@@ -94,29 +99,56 @@ name_beside(const char *path, char *name, size_t size)
 	const char *slash = strrchr(path, '/');
 	int			directory = slash != NULL ? (int) (slash - path) + 1 : 0;
 
-	return snprintf(name, size, "%.*s.%d~", directory, path, (int) getpid()) <= MAX_UNIX_PATH;
+	return snprintf(name, size, "%.*s.%d~", directory, path, (int) getpid()) <=
+		MAX_UNIX_PATH;
 }
 
-static bool
-bind_unix_socket(server *serving, const char *name, char *error, size_t error_size)
+static void
+add_socket(listeners *self, int fd)
 {
-	char		address[MAX_UNIX_PATH + 64];
-	mode_t		before;
-	int			bound;
+	self->fds = gpr_realloc(self->fds, (self->n_fds + 1) * sizeof(*self->fds));
+	self->fds[self->n_fds++] = fd;
+}
 
-	snprintf(address, sizeof(address), "unix:%s", name);
-	before = umask(0077);
-	bound = server_bind(serving, address);
-	umask(before);
-	if (bound == 0)
-		snprintf(error, error_size, "cannot make a socket in the directory of unix:%s",
-				 name);
-	return bound != 0;
+/* -1 with errno set where it fails. */
+static int
+bind_socket(const struct sockaddr *name, socklen_t size)
+{
+	int			type = SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK;
+	int			fd = socket(name->sa_family, type, 0);
+	int			on = 1;
+	int			failure;
+
+	if (fd < 0)
+		return -1;
+	if (name->sa_family != AF_UNIX)
+		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+	if (bind(fd, name, size) == 0 && listen(fd, SOMAXCONN) == 0)
+		return fd;
+	failure = errno;
+	close(fd);
+	errno = failure;
+	return -1;
 }
 
 static bool
-listen_unix(listeners *self, server *serving, const char *path, char *error,
-			size_t error_size)
+bind_unix_socket(listeners *self, const char *name)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	mode_t		before = umask(0077);
+	int			fd;
+
+	memcpy(address.sun_path, name, strlen(name));
+	unlink(name);				/* of a process of our id that died */
+	fd = bind_socket((struct sockaddr *) &address, sizeof(address));
+	umask(before);
+	if (fd >= 0)
+		add_socket(self, fd);
+	return fd >= 0;
+}
+
+static bool
+listen_unix(listeners *self, const char *path, char *error, size_t error_size)
 {
 	char		name[MAX_UNIX_PATH + 32];
 	struct stat status;
@@ -130,10 +162,10 @@ listen_unix(listeners *self, server *serving, const char *path, char *error,
 				 "be shorter", path, strlen(path), MAX_UNIX_PATH);
 		return false;
 	}
-	if (!path_is_free(path, error, error_size) ||
-		!bind_unix_socket(serving, name, error, error_size))
+	if (!path_is_free(path, error, error_size))
 		return false;
-	if (lstat(name, &status) != 0 || rename(name, path) != 0)
+	if (!bind_unix_socket(self, name) || lstat(name, &status) != 0 ||
+		rename(name, path) != 0)
 	{
 		snprintf(error, error_size, "cannot listen on unix:%s: %s", path,
 				 strerror(errno));
@@ -181,41 +213,67 @@ split_address(const char *address, char *host, size_t size, const char **port)
 	return true;
 }
 
-/* gRPC says only that it failed: finds out why by trying it again. */
-static const char *
-why_not(const char *host, const char *port)
+/* The port of a bound socket. */
+static in_port_t
+bound_port(int fd)
+{
+	struct sockaddr_storage name;
+	socklen_t	size = sizeof(name);
+
+	if (getsockname(fd, (struct sockaddr *) &name, &size) != 0)
+		return 0;
+	return name.ss_family == AF_INET6 ? ((struct sockaddr_in6 *) &name)->sin6_port
+		: ((struct sockaddr_in *) &name)->sin_port;
+}
+
+static void
+set_port(struct sockaddr *name, in_port_t port)
+{
+	if (name->sa_family == AF_INET6)
+		((struct sockaddr_in6 *) name)->sin6_port = port;
+	else
+		((struct sockaddr_in *) name)->sin_port = port;
+}
+
+/*
+ * Every address the name has, on one port. One that this machine has not (IPv6
+ * where there is none) is passed over as long as another is left.
+ */
+static bool
+bind_found(listeners *self, struct addrinfo *found, in_port_t *port)
+{
+	size_t		before = self->n_fds;
+
+	*port = 0;
+	for (struct addrinfo *one = found; one != NULL; one = one->ai_next)
+	{
+		int			fd;
+
+		if (*port != 0)
+			set_port(one->ai_addr, *port);
+		fd = bind_socket(one->ai_addr, one->ai_addrlen);
+		if (fd < 0 && errno != EADDRNOTAVAIL && errno != EAFNOSUPPORT)
+			return false;
+		if (fd < 0)
+			continue;
+		add_socket(self, fd);
+		*port = bound_port(fd);
+	}
+	return self->n_fds > before;
+}
+
+/* bound: the address with the port that was bound, in place of 0. */
+static bool
+listen_tcp(listeners *self, const char *address, char *bound, size_t bound_size,
+		   char *error, size_t error_size)
 {
 	struct addrinfo hints = {.ai_socktype = SOCK_STREAM,.ai_flags = AI_PASSIVE};
 	struct addrinfo *found = NULL;
-	const char *reason = "it could not be bound";
-	int			failure = getaddrinfo(host, port, &hints, &found);
-
-	if (failure != 0)
-		return gai_strerror(failure);
-	for (struct addrinfo *one = found; one != NULL; one = one->ai_next)
-	{
-		int			fd = socket(one->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-		int			on = 1;
-
-		if (fd < 0)
-			continue;
-		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-		if (bind(fd, one->ai_addr, one->ai_addrlen) != 0 || listen(fd, 1) != 0)
-			reason = strerror(errno);
-		close(fd);
-	}
-	freeaddrinfo(found);
-	return reason;
-}
-
-/* The address with the port that was bound, in place of 0. */
-static bool
-listen_tcp(server *serving, const char *address, char *bound, size_t bound_size,
-		   char *error, size_t error_size)
-{
 	char		host[256];
 	const char *port;
-	int			number;
+	in_port_t	number;
+	int			failure;
+	bool		good;
 
 	if (!split_address(address, host, sizeof(host), &port))
 	{
@@ -223,15 +281,17 @@ listen_tcp(server *serving, const char *address, char *bound, size_t bound_size,
 				 "[v6]:port or unix:path", address);
 		return false;
 	}
-	number = server_bind(serving, address);
-	if (number == 0)
-	{
+	failure = getaddrinfo(host, port, &hints, &found);
+	good = failure == 0 && bind_found(self, found, &number);
+	if (!good)
 		snprintf(error, error_size, "cannot listen on %s: %s", address,
-				 why_not(host, port));
-		return false;
-	}
-	snprintf(bound, bound_size, "%.*s%d", (int) (port - address), address, number);
-	return true;
+				 failure != 0 ? gai_strerror(failure) : strerror(errno));
+	if (found != NULL)
+		freeaddrinfo(found);
+	if (good)
+		snprintf(bound, bound_size, "%.*s%d", (int) (port - address), address,
+				 ntohs(number));
+	return good;
 }
 
 /* ---- All of them ---- */
@@ -252,35 +312,33 @@ remember(listeners *self, const char *address, bool tcp)
 }
 
 static bool
-listen_one(listeners *self, server *serving, const char *address, char *error,
-		   size_t error_size)
+listen_one(listeners *self, const char *address, char *error, size_t error_size)
 {
 	char		bound[512];
 
 	if (strncmp(address, "unix:", 5) == 0)
 	{
-		if (!listen_unix(self, serving, address + 5, error, error_size))
+		if (!listen_unix(self, address + 5, error, error_size))
 			return false;
 		remember(self, address, false);
 		return true;
 	}
-	if (!listen_tcp(serving, address, bound, sizeof(bound), error, error_size))
+	if (!listen_tcp(self, address, bound, sizeof(bound), error, error_size))
 		return false;
 	remember(self, bound, true);
 	return true;
 }
 
 listeners *
-listen_all(server *serving, const char *const *addresses, size_t n, char *error,
-		   size_t error_size)
+listen_all(const char *const *addresses, size_t n, char *error, size_t error_size)
 {
 	listeners  *self = gpr_zalloc(sizeof(*self));
 
 	for (size_t i = 0; i < n; i++)
 	{
-		if (!listen_one(self, serving, addresses[i], error, error_size))
+		if (!listen_one(self, addresses[i], error, error_size))
 		{
-			listeners_unlink(self);
+			listeners_close(self);
 			listeners_free(self);
 			return NULL;
 		}
@@ -301,8 +359,19 @@ listeners_advertised(const listeners *self)
 }
 
 void
-listeners_unlink(listeners *self)
+listeners_accept(listeners *self, server *serving)
 {
+	self->accepting = acceptor_start(serving, self->fds, self->n_fds);
+}
+
+void
+listeners_close(listeners *self)
+{
+	if (self->accepting != NULL)
+		acceptor_stop(self->accepting);
+	self->accepting = NULL;
+	while (self->n_fds > 0)
+		close(self->fds[--self->n_fds]);
 	while (self->files != NULL)
 	{
 		socket_file *file = self->files;
@@ -319,13 +388,8 @@ listeners_unlink(listeners *self)
 void
 listeners_free(listeners *self)
 {
-	while (self->files != NULL)
-	{
-		socket_file *file = self->files;
-
-		self->files = file->next;
-		gpr_free(file);
-	}
+	listeners_close(self);
+	gpr_free(self->fds);
 	gpr_free(self->text);
 	gpr_free(self->advertised);
 	gpr_free(self);

@@ -9,19 +9,22 @@
 typedef struct listeners listeners;
 
 /*
- * Binds every address, NULL with a text in error where one cannot be had: the
- * others are given back then. Before server_start().
+ * Binds every address; NULL with a text in error where one cannot be had: the
+ * others are given back then. Clients may connect, and wait.
  */
-extern listeners *listen_all(server *serving, const char *const *addresses, size_t n,
-							 char *error, size_t error_size);
+extern listeners *listen_all(const char *const *addresses, size_t n, char *error,
+							 size_t error_size);
 
 /* Addresses as a client would name them, with the ports that were bound. */
 extern const char *listeners_text(const listeners *self);
 /* The first one by tcp, or else the first. */
 extern const char *listeners_advertised(const listeners *self);
 
-/* Unlinks socket files that are still ours. */
-extern void listeners_unlink(listeners *self);
+/* Hands connections to the server from here on. */
+extern void listeners_accept(listeners *self, server *serving);
+
+/* Accepts nothing more; unlinks socket files that are still ours. */
+extern void listeners_close(listeners *self);
 extern void listeners_free(listeners *self);
 
 #endif

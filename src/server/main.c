@@ -18,8 +18,12 @@
 #define CONNECTIONS_END_MS 3500
 #define PROCESS_ENDS_MS 4700
 
-/* The part of --max-memory that requests and answers in flight may take. */
-#define IN_FLIGHT_SHARE 4
+/*
+ * The part of --max-memory that staged Commits may take; the engine has the rest.
+ * Messages in flight are seldom many: what they may take is only to keep clients
+ * that do not read from taking everything, and is not set aside.
+ */
+#define STAGED_SHARE 4
 
 #define POLL_MS 5
 
@@ -53,7 +57,7 @@ open_engine(const options *opts, int *exit_status)
 		.data_dir = opts->data_dir,
 		.sync = opts->sync,
 		.adopt = opts->adopt,
-		.max_memory = opts->max_memory - opts->max_memory / IN_FLIGHT_SHARE,
+		.max_memory = opts->max_memory - opts->max_memory / STAGED_SHARE,
 		.max_idempotency = opts->max_idempotency,
 		.owner = opts->owner,
 		.log = log_line,
@@ -122,7 +126,7 @@ shut_down(server *serving, listeners *listening)
 
 	process_end_after(PROCESS_ENDS_MS, EXIT_ERROR);
 	process_end_on_signal();
-	listeners_unlink(listening);
+	listeners_close(listening);
 	server_drain(serving);
 	while (!server_idle(serving) && now_ms() < start + CALLS_END_MS)
 		sleep_a_little();
@@ -140,22 +144,25 @@ run_server(const options *opts, engine *opened)
 {
 	server_options chosen = {
 		.engine = opened,
-		.max_memory = opts->max_memory / IN_FLIGHT_SHARE,
+		.max_staged = opts->max_memory / STAGED_SHARE,
+		.max_in_flight = opts->max_memory,
 		.absent_not_found = opts->absent_not_found,
 		.threads = opts->threads,
 		.stall_timeout_ms = opts->stall_timeout * 1000,
 	};
-	server	   *serving = server_new(&chosen);
 	char		error[1024];
-	listeners  *listening = listen_all(serving, opts->listen, opts->n_listen, error,
+	listeners  *listening = listen_all(opts->listen, opts->n_listen, error,
 									   sizeof(error));
+	server	   *serving;
 
 	if (listening == NULL)
 	{
 		log_line(ENGINE_LOG_ERROR, "%s", error);
 		return EXIT_ERROR;
 	}
+	serving = server_new(&chosen);
 	server_start(serving, listeners_advertised(listening));
+	listeners_accept(listening, serving);
 	if (say_ready(listening))
 	{
 		log_line(ENGINE_LOG_INFO, "serving on %s", listeners_text(listening));

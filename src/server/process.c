@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
@@ -15,9 +16,22 @@ static sigset_t awaited;
 static pid_t followed;			/* 0: none */
 static volatile sig_atomic_t status_when_late;
 
+/* A connection is a descriptor, and so is a file of the store. */
+static void
+allow_many_descriptors(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 void
 process_init(void)
 {
+	allow_many_descriptors();
 	close_range(STDERR_FILENO + 1, ~0U, 0);
 	signal(SIGPIPE, SIG_IGN);
 	sigemptyset(&awaited);

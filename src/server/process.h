@@ -8,8 +8,9 @@
 #include <sys/types.h>
 
 /*
- * Closes descriptors that the parent left open, ignores SIGPIPE and blocks the
- * signals that process_wait() looks for. Before any thread is started.
+ * Closes descriptors that the parent left open, allows as many as may be allowed,
+ * ignores SIGPIPE and blocks the signals that process_wait() looks for. Before any
+ * thread is started.
  */
 extern void process_init(void);
 

@@ -252,12 +252,13 @@ translate_operation_ttl(const Norikv__Ext__V1__Operation *operation, engine_op *
 	if (op->kind == ENGINE_ADD)
 	{
 		if (operation->ttl != NORIKV__EXT__V1__OPERATION__TTL__NONE)
-			return wrong(error, "%sttl goes with PUT only: ADD leaves the expiry as it is",
-						 where);
+			return wrong(error, "%sttl goes with PUT only: ADD leaves the expiry as it "
+						 "is", where);
 		op->ttl = ENGINE_TTL_KEEP;
 		return true;
 	}
-	if (op->kind != ENGINE_PUT && operation->ttl != NORIKV__EXT__V1__OPERATION__TTL__NONE)
+	if (op->kind != ENGINE_PUT &&
+		operation->ttl != NORIKV__EXT__V1__OPERATION__TTL__NONE)
 		return wrong(error, "%sttl goes with PUT only", where);
 	op->ttl = set ? ENGINE_TTL_SET
 		: operation->ttl == NORIKV__EXT__V1__OPERATION__TTL__KEEP ? ENGINE_TTL_KEEP
@@ -320,12 +321,14 @@ request_operation(const Norikv__Ext__V1__Operation *operation, size_t number,
 static bool
 same_key(const engine_op *a, const engine_op *b)
 {
-	return a->key.size == b->key.size && memcmp(a->key.data, b->key.data, a->key.size) == 0;
+	return a->key.size == b->key.size &&
+		memcmp(a->key.data, b->key.data, a->key.size) == 0;
 }
 
 /*
- * Finds two operations on one key by an open hash table of operation numbers.
- * Ranges are no keys.
+ * Finds two operations on one key by an open hash table of operation numbers,
+ * seeded by an address, so that no client can choose keys that all meet. Ranges
+ * are no keys.
  */
 bool
 request_distinct_keys(const engine_op *ops, size_t n_ops, char *error)
@@ -344,7 +347,8 @@ request_distinct_keys(const engine_op *ops, size_t n_ops, char *error)
 
 		if (ops[i].kind == ENGINE_DELETE_RANGE)
 			continue;
-		at = XXH3_64bits(ops[i].key.data, ops[i].key.size) & mask;
+		at = XXH3_64bits_withSeed(ops[i].key.data, ops[i].key.size, (uintptr_t) slots) &
+			mask;
 		while (slots[at] != 0 && !same_key(&ops[slots[at] - 1], &ops[i]))
 			at = (at + 1) & mask;
 		if (slots[at] != 0)

@@ -6,12 +6,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <grpc/grpc_posix.h>
 #include <grpc/grpc_security.h>
 #include <grpc/support/alloc.h>
 #include <grpc/support/log.h>
 #include <grpc/support/time.h>
 
 #include "call.h"
+#include "log.h"
 
 /* Calls of unknown methods: answered at once, so a few posted are enough. */
 #define POSTED_UNKNOWN 32
@@ -20,7 +22,7 @@
 /* A request may be 2 MiB; the rest is for the fields around a full chunk. */
 #define MAX_MESSAGE (WIRE_MAX_MESSAGE + 64 * 1024)
 #define MAX_METADATA (16 * 1024)
-/* What one peer may have in flight, as a share of what all may. */
+/* What one connection may have staged, as a share of what all may. */
 #define PEER_SHARE 2
 
 static int
@@ -43,8 +45,6 @@ create_grpc_server(void)
 	n += int_arg(&args[n], GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, MAX_MESSAGE);
 	n += int_arg(&args[n], GRPC_ARG_MAX_SEND_MESSAGE_LENGTH, -1);
 	n += int_arg(&args[n], GRPC_ARG_MAX_METADATA_SIZE, MAX_METADATA);
-	/* A second server on the same port is a mistake, not a wish. */
-	n += int_arg(&args[n], GRPC_ARG_ALLOW_REUSEPORT, 0);
 	/* Pings are welcome, as Info says: a client finds a dead connection by them. */
 	n += int_arg(&args[n], GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
 	n += int_arg(&args[n], GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 500);
@@ -121,9 +121,11 @@ server_new(const server_options *options)
 
 	self->options = *options;
 	self->engine = options->engine;
-	self->bounds = bounds_new(options->max_memory, options->max_memory / PEER_SHARE);
+	self->staged = bounds_new(options->max_staged, options->max_staged / PEER_SHARE);
+	self->in_flight = bounds_new(options->max_in_flight, options->max_in_flight);
 	self->shutdown_event = (server_event) {handle_shutdown, self};
 	self->grpc = create_grpc_server();
+	self->credentials = grpc_insecure_server_credentials_create();
 	self->n_queues = options->threads;
 	self->queues = gpr_zalloc(self->n_queues * sizeof(*self->queues));
 	for (unsigned i = 0; i < self->n_queues; i++)
@@ -132,14 +134,10 @@ server_new(const server_options *options)
 	return self;
 }
 
-int
-server_bind(server *self, const char *address)
+void
+server_connect(server *self, int fd)
 {
-	grpc_server_credentials *credentials = grpc_insecure_server_credentials_create();
-	int			port = grpc_server_add_http2_port(self->grpc, address, credentials);
-
-	grpc_server_credentials_release(credentials);
-	return port;
+	grpc_server_add_channel_from_fd(self->grpc, fd, self->credentials);
 }
 
 static void
@@ -168,9 +166,24 @@ server_start(server *self, const char *advertised)
 	}
 }
 
+/* Under the queue's lock. */
+static void
+drop(call *slow, unsigned timeout_ms)
+{
+	char	   *peer = grpc_call_get_peer(slow->grpc);
+
+	log_line(ENGINE_LOG_WARNING, "dropped a client that stalled in %s for %u s: %s",
+			 slow->method != NULL ? slow->method->name : "a method that is not served",
+			 timeout_ms / 1000, peer);
+	gpr_free(peer);
+	slow->dropped = true;
+	call_cancel(slow);
+}
+
 void
 server_drop_stalled(server *self)
 {
+	unsigned	timeout_ms = self->options.stall_timeout_ms;
 	uint64_t	now = call_clock_ms();
 
 	for (unsigned i = 0; i < self->n_queues; i++)
@@ -181,9 +194,10 @@ server_drop_stalled(server *self)
 		pthread_mutex_lock(&queue->lock);
 		for (call *slow = queue->waiting_first; slow != NULL; slow = slow->waiting_next)
 		{
-			if (now < slow->waiting_since_ms + self->options.stall_timeout_ms)
+			if (now < slow->waiting_since_ms + timeout_ms)
 				break;
-			call_cancel(slow);
+			if (!slow->dropped)
+				drop(slow, timeout_ms);
 		}
 		pthread_mutex_unlock(&queue->lock);
 	}
@@ -231,6 +245,7 @@ void
 server_free(server *self)
 {
 	grpc_server_destroy(self->grpc);
+	grpc_server_credentials_release(self->credentials);
 	for (unsigned i = 0; i < self->n_queues; i++)
 	{
 		server_queue *queue = &self->queues[i];
@@ -240,7 +255,8 @@ server_free(server *self)
 		grpc_completion_queue_destroy(queue->queue);
 		pthread_mutex_destroy(&queue->lock);
 	}
-	bounds_free(self->bounds);
+	bounds_free(self->staged);
+	bounds_free(self->in_flight);
 	gpr_free(self->registered);
 	gpr_free(self->queues);
 	gpr_free(self);

@@ -13,6 +13,7 @@
 #include <stdbool.h>
 
 #include <grpc/grpc.h>
+#include <grpc/grpc_security.h>
 
 #include "bounds.h"
 #include "engine.h"
@@ -63,7 +64,8 @@ typedef struct server_queue
 typedef struct server_options
 {
 	engine	   *engine;
-	uint64_t	max_memory;		/* requests and answers in flight */
+	uint64_t	max_staged;		/* bytes of Commits that are not complete */
+	uint64_t	max_in_flight;	/* bytes of other requests and of answers */
 	bool		absent_not_found;
 	unsigned	threads;
 	unsigned	stall_timeout_ms;
@@ -73,8 +75,10 @@ struct server
 {
 	server_options options;
 	engine	   *engine;
-	bounds	   *bounds;
+	bounds	   *staged;
+	bounds	   *in_flight;
 	grpc_server *grpc;
+	grpc_server_credentials *credentials;
 	void	  **registered;		/* one for each of server_methods */
 	server_queue *queues;
 	unsigned	n_queues;
@@ -90,17 +94,15 @@ extern const method *const server_methods[];
 
 extern server *server_new(const server_options *options);
 
-/*
- * Binds one more address, before server_start(): the port bound, 1 for a unix
- * socket, 0 where it failed.
- */
-extern int	server_bind(server *self, const char *address);
 extern void server_start(server *self, const char *advertised);
+
+/* One more connection, which is the server's from here on. Any thread. */
+extern void server_connect(server *self, int fd);
 
 /* Cancels calls that have waited too long for their client. Call it often. */
 extern void server_drop_stalled(server *self);
 
-/* Stops accepting, tells those who watch, ends the streams. Does not wait. */
+/* Tells those who watch, ends the streams. Does not wait. */
 extern void server_drain(server *self);
 /* Disconnects everybody who is left. */
 extern void server_disconnect(server *self);

@@ -25,7 +25,8 @@ message_open(message_bytes *bytes, grpc_byte_buffer *buffer)
 	grpc_slice *only = &buffer->data.raw.slice_buffer.slices[0];
 
 	*bytes = (message_bytes) {0};
-	if (buffer->type == GRPC_BB_RAW && buffer->data.raw.compression == GRPC_COMPRESS_NONE &&
+	if (buffer->type == GRPC_BB_RAW &&
+		buffer->data.raw.compression == GRPC_COMPRESS_NONE &&
 		buffer->data.raw.slice_buffer.count == 1)
 	{
 		bytes->data = GRPC_SLICE_START_PTR(*only);

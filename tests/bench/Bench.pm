@@ -5,6 +5,7 @@ package Bench;
 
 use strict;
 use warnings;
+use utf8;
 use Exporter 'import';
 use File::Path qw(make_path remove_tree);
 use POSIX qw(:sys_wait_h);
@@ -17,6 +18,8 @@ my $programs = $ENV{NORIKV_BENCH} or die "NORIKV_BENCH is not set: use scripts/b
 my $work = $ENV{NORIKV_WORK} or die "NORIKV_WORK is not set: use scripts/bench\n";
 my %running;
 my @rows;
+
+binmode($_, ':encoding(UTF-8)') for *STDOUT, *STDERR;
 
 # Whatever ends this script ends what it started.
 $SIG{$_} = sub { exit 130 } for qw(INT TERM HUP);

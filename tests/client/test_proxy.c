@@ -226,6 +226,14 @@ number_at(const scene *stage, const char *key)
 
 /* ---- Many writers ---- */
 
+static unsigned
+rounds_of(unsigned all)
+{
+	const char *stress = getenv("NORIKV_STRESS");
+
+	return stress != NULL && strcmp(stress, "1") == 0 ? all : all / 10;
+}
+
 static void *
 adder_run(void *arg)
 {
@@ -354,7 +362,7 @@ race(scene *stage, void *(*run) (void *), unsigned rounds)
 			.steps = steps + (size_t) i * rounds};
 		assert_int_equal(pthread_create(&workers[i].thread, NULL, run, &workers[i]), 0);
 	}
-	kills = disturb(stage, workers, 5);
+	kills = disturb(stage, workers, rounds_of(50));
 	for (unsigned i = 0; i < N_WORKERS; i++)
 	{
 		if (workers[i].n_steps < rounds)
@@ -380,14 +388,6 @@ race(scene *stage, void *(*run) (void *), unsigned rounds)
 	assert_true(proxy_count(stage, "aborted") > 0);
 	assert_true(proxy_count(stage, "cut") > 0);
 	assert_true(proxy_count(stage, "refused") > 0);
-}
-
-static unsigned
-rounds_of(unsigned all)
-{
-	const char *stress = getenv("NORIKV_STRESS");
-
-	return stress != NULL && strcmp(stress, "1") == 0 ? all : all / 10;
 }
 
 static const char *const all_faults[] = {
@@ -441,6 +441,41 @@ test_abandoned_write_never_lands(void **state)
 	proxy_stop(stage);
 	assert_true(proxy_count(stage, "late") > 0);
 	assert_int_equal(proxy_count(stage, "aborted"), proxy_count(stage, "late"));
+}
+
+/*
+ * The first tries of a create are held back; a later one is told that the key
+ * exists. When the key is gone and the first tries arrive, that must still hold.
+ */
+static void
+test_refused_create_stays_refused(void **state)
+{
+	/* with this seed the first two commits are held back, and not the third */
+	const char *const faults[] = {
+		"--delay-request=0.5:1500", "--only=Commit", "--seed=2", NULL
+	};
+	scene	   *stage = *state;
+	norikv_client *direct = client_of(stage->server_node, 5000, 1000);
+	norikv_client *through;
+	norikv_operation create = {
+		.kind = NORIKV_OP_PUT, .key = NORIKV_SLICE("number"), .value = NORIKV_SLICE("2"),
+		.condition = NORIKV_IF_ABSENT};
+	norikv_operation remove_it = {.kind = NORIKV_OP_DELETE, .key = NORIKV_SLICE("number")};
+	norikv_error error;
+
+	assert_int_equal(put(direct, "number", "1", NULL).code, NORIKV_OK);
+	proxy_start(stage, faults);
+	through = client_of(stage->proxy_node, 1400, 200);
+	error = commit(through, &create, NULL, NULL);
+	assert_int_equal(error.code, NORIKV_FAILED_PRECONDITION);
+	assert_false(error.outcome_unknown);
+	assert_int_equal(commit(direct, &remove_it, NULL, NULL).code, NORIKV_OK);
+	usleep((LATEST_MS + 500) * 1000);
+	assert_int_equal(number_at(stage, "number"), 0);
+	norikv_client_free(through);
+	norikv_client_free(direct);
+	proxy_stop(stage);
+	assert_int_equal(proxy_count(stage, "late"), 2);
 }
 
 /* The application repeats, under its own key, a write that it heard nothing of. */
@@ -529,6 +564,8 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_adds_count_once, scene_set, scene_clear),
 		cmocka_unit_test_setup_teardown(test_swaps_count_once, scene_set, scene_clear),
 		cmocka_unit_test_setup_teardown(test_abandoned_write_never_lands, scene_set,
+										scene_clear),
+		cmocka_unit_test_setup_teardown(test_refused_create_stays_refused, scene_set,
 										scene_clear),
 		cmocka_unit_test_setup_teardown(test_own_key_repeats, scene_set, scene_clear),
 		cmocka_unit_test_setup_teardown(test_known_outcomes_are_known, scene_set,

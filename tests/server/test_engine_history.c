@@ -463,6 +463,117 @@ test_adds_from_many_threads(void **state)
 	assert_int_equal(get_text(on, "sum").version.index, RACERS * each);
 }
 
+/* ---- Snapshots under writes ---- */
+
+#define ACCOUNTS 50
+#define EACH_HAS 100
+
+typedef struct bank
+{
+	engine	   *on;
+	unsigned	transfers;
+	_Atomic bool stop;
+	_Atomic unsigned wrong;
+	_Atomic unsigned scans;
+} bank;
+
+/* One from an account to another, in one unit; what was read must still hold. */
+static void
+transfer(engine *on, uint64_t *random)
+{
+	unsigned	from = (unsigned) random_below(random, ACCOUNTS);
+	unsigned	to = (from + 1 + (unsigned) random_below(random, ACCOUNTS - 1)) % ACCOUNTS;
+	char		names[2][8];
+	engine_op	ops[2] = {{.kind = ENGINE_ADD, .delta = -1}, {.kind = ENGINE_ADD, .delta = 1}};
+	engine_unit unit = {.atomic = true, .ops = ops, .n_ops = 2};
+	answer		done;
+
+	name_of(from, names[0]);
+	name_of(to, names[1]);
+	ops[0].key = TEXT(names[0]);
+	ops[1].key = TEXT(names[1]);
+	commit_unit(on, &unit, &done);
+	answer_free(&done);
+}
+
+static void *
+keep_transferring(void *arg)
+{
+	bank	   *self = arg;
+	uint64_t	random = (uint64_t) pthread_self();
+
+	for (unsigned i = 0; i < self->transfers; i++)
+		transfer(self->on, &random);
+	return NULL;
+}
+
+static long long
+sum_of_scan(engine *on, bool reverse)
+{
+	engine_scan scan = {.one_snapshot = true, .reverse = reverse};
+	engine_status status;
+	engine_cursor *cursor = on->methods->scan_open(on, &scan, &status);
+	long long	sum = 0;
+	page		at = {0};
+
+	do
+	{
+		page_free(&at);
+		read_page(on, cursor, 64, &at);
+		for (size_t i = 0; i < at.n_entries; i++)
+		{
+			char		value[24];
+
+			snprintf(value, sizeof(value), "%.*s", (int) at.entries[i].value.size,
+					 at.entries[i].value.data);
+			sum += strtoll(value, NULL, 10);
+		}
+	} while (at.status.code == ENGINE_OK && !at.last);
+	page_free(&at);
+	on->methods->scan_close(cursor);
+	return sum;
+}
+
+static void *
+keep_scanning(void *arg)
+{
+	bank	   *self = arg;
+
+	while (!atomic_load(&self->stop))
+	{
+		if (sum_of_scan(self->on, atomic_fetch_add(&self->scans, 1) % 2 == 0) !=
+			ACCOUNTS * EACH_HAS)
+			atomic_fetch_add(&self->wrong, 1);
+	}
+	return NULL;
+}
+
+static void
+test_scans_see_whole_units(void **state)
+{
+	bank		shared = {.on = ((fixture *) *state)->engine, .transfers = rounds(5000)};
+	pthread_t	threads[4];
+
+	for (unsigned i = 0; i < ACCOUNTS; i++)
+	{
+		char		name[8];
+
+		name_of(i, name);
+		put_text(shared.on, name, "100");
+	}
+	for (int i = 0; i < 4; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL,
+										i < 2 ? keep_transferring : keep_scanning, &shared), 0);
+	pthread_join(threads[0], NULL);
+	pthread_join(threads[1], NULL);
+	atomic_store(&shared.stop, true);
+	pthread_join(threads[2], NULL);
+	pthread_join(threads[3], NULL);
+	assert_true(shared.scans > 0);
+	assert_int_equal(shared.wrong, 0);
+	assert_int_equal(sum_of_scan(shared.on, false), ACCOUNTS * EACH_HAS);
+}
+
 #define EACH(test) {#test, test, fixture_setup, fixture_teardown, NULL}
 
 static int
@@ -472,6 +583,7 @@ run_on(const char *name, CMFixtureFunction fixture_setup)
 		EACH(test_history_against_model),
 		EACH(test_compare_and_swap_race),
 		EACH(test_adds_from_many_threads),
+		EACH(test_scans_see_whole_units),
 	};
 
 	return cmocka_run_group_tests_name(name, tests, NULL, NULL);

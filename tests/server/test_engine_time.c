@@ -7,6 +7,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "store_time.h"
@@ -40,12 +41,12 @@ clock_start(store_time *clock, fixture *fix, uint64_t bound_ms)
 }
 
 static void
-clock_pass(store_time *clock, fixture *fix, uint64_t seconds)
+clock_pass(store_time *clock, fixture *fix, uint64_t seconds, uint64_t step)
 {
-	for (uint64_t i = 0; i < seconds; i++)
+	for (uint64_t i = 0; i < seconds; i += step)
 	{
-		atomic_fetch_add(&fix->wall_ns, 1000000000);
-		atomic_fetch_add(&fix->boot_ns, 1000000000);
+		atomic_fetch_add(&fix->wall_ns, step * 1000000000);
+		atomic_fetch_add(&fix->boot_ns, step * 1000000000);
 		store_time_draw(clock);
 	}
 }
@@ -69,14 +70,14 @@ test_clock_is_drawn_slowly(void **state)
 		store_time_draw(&clock);
 		before = store_time_now_ms(&clock);
 		assert_int_equal(before, UINT64_C(1700000000) * 1000);
-		clock_pass(&clock, &fix, 10000);
+		clock_pass(&clock, &fix, 10000, 1);
 		passed = (int64_t) (store_time_now_ms(&clock) - before);
 		/* 0.05 % of 10,000 s is 5 s, and as fast as that it goes. */
 		assert_in_range(passed - 10000000 + 6000, 0, 12000);
 		assert_int_equal(passed > 10000000, steps_ms[i] > 0);
 		assert_true(llabs(passed - 10000000) > 4900);
 		/* It arrives, and stays. */
-		clock_pass(&clock, &fix, 7300000);
+		clock_pass(&clock, &fix, 7300000, 20);
 		assert_true(llabs((int64_t) (store_time_now_ms(&clock) -
 									 atomic_load(&fix.wall_ns) / 1000000)) < 50);
 	}
@@ -99,9 +100,9 @@ test_clock_never_passes_its_bound(void **state)
 	store_time_set_bound(&clock, bound);
 	assert_int_equal(store_time_now_ms(&clock), 1000000);
 	assert_int_equal(store_time_next_bound(&clock), 0);
-	clock_pass(&clock, &fix, 6);
+	clock_pass(&clock, &fix, 6, 1);
 	assert_int_not_equal(store_time_next_bound(&clock), 0);
-	clock_pass(&clock, &fix, 600);
+	clock_pass(&clock, &fix, 600, 1);
 	assert_int_equal(store_time_now_ms(&clock), bound);
 }
 
@@ -184,6 +185,36 @@ test_restart_revives_nothing(void **state)
 	assert_value(fix->engine, "long", "1");
 	fixture_pass_ms(fix, 1000);
 	assert_absent(fix->engine, "long");
+}
+
+/* The same after a crash: what was shown is on disk before it is shown. */
+static void
+test_crash_revives_nothing(void **state)
+{
+	fixture		fix;
+	pid_t		child;
+	int			status;
+
+	(void) state;
+	fixture_init(&fix, "rocksdb");
+	child = fork();
+	if (child == 0)
+	{
+		fixture_open(&fix);
+		put_ttl(fix.engine, "short", "1", 600000);
+		put_ttl(fix.engine, "long", "1", 2 * HOUR_MS);
+		fixture_pass_ms(&fix, HOUR_MS);
+		/* Not closed. */
+		_exit(get_text(fix.engine, "short").version.index == 0 ? 0 : 1);
+	}
+	assert_true(child > 0);
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(status, 0);
+	fixture_open(&fix);
+	assert_absent(fix.engine, "short");
+	assert_value(fix.engine, "long", "1");
+	assert_int_equal(put_text(fix.engine, "k", "").index, 3);
+	fixture_end(&fix);
 }
 
 static void
@@ -378,12 +409,31 @@ test_sweep_spares_newer_puts(void **state)
 	assert_int_equal(count_keys(fix->engine), n);
 }
 
+/* A range is deleted as a whole: the index keeps entries that mean nothing now. */
+static void
+test_sweep_ignores_stale_index(void **state)
+{
+	fixture    *fix = *state;
+	engine_op	range = {.kind = ENGINE_DELETE_RANGE, .key = TEXT("k")};
+	engine_status status;
+
+	put_many(fix->engine, 1500, 1000);
+	assert_int_equal(commit_op(fix->engine, range, &status).deleted, 1500);
+	put_many(fix->engine, 1000, 0);
+	put_ttl(fix->engine, "k000000", "value", 50000);
+	fixture_pass_ms(fix, 2000);
+	usleep(700000);
+	assert_int_equal(count_keys(fix->engine), 1000);
+}
+
 #define ON(test, setup) {#test " (" #setup ")", test, setup, fixture_teardown, NULL}
 
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		/* First: no thread of this process is lost to its child. */
+		cmocka_unit_test(test_crash_revives_nothing),
 		cmocka_unit_test(test_clock_is_drawn_slowly),
 		cmocka_unit_test(test_clock_never_passes_its_bound),
 		ON(test_steps_end_no_lease, fixture_setup_memory),
@@ -395,6 +445,8 @@ main(void)
 		ON(test_sweep_takes_expired_keys_only, fixture_setup_rocksdb),
 		ON(test_sweep_spares_newer_puts, fixture_setup_memory),
 		ON(test_sweep_spares_newer_puts, fixture_setup_rocksdb),
+		ON(test_sweep_ignores_stale_index, fixture_setup_memory),
+		ON(test_sweep_ignores_stale_index, fixture_setup_rocksdb),
 		ON(test_records_are_swept, fixture_setup_rocksdb),
 		cmocka_unit_test(test_compaction_reveals_nothing),
 	};

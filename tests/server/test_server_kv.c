@@ -136,7 +136,8 @@ test_key_sizes(void **state)
 	put = kv_call_put(client, (kv_key) {longest, 1024}, "v", 1, NULL);
 	assert_value((kv_key) {longest, 1024}, "v", 1, put.version);
 	assert_refused(kv_call_put(client, (kv_key) {longest, 1025}, "v", 1, NULL),
-				   GRPC_STATUS_INVALID_ARGUMENT, "key has 1025 bytes; a key has 1 to 1024");
+				   GRPC_STATUS_INVALID_ARGUMENT,
+				   "key has 1025 bytes; a key has 1 to 1024");
 	assert_refused(kv_call_put(client, (kv_key) {"", 0}, "v", 1, NULL),
 				   GRPC_STATUS_INVALID_ARGUMENT, "key has 0 bytes");
 	assert_refused(kv_call_get(client, (kv_key) {"", 0}, NULL),

@@ -1,12 +1,11 @@
 /*
- * test_server_process.c - norikvd as a process: where it listens, what it refuses,
- * how it ends.
+ * test_server_process.c - norikvd as a process: its command line, its data directory,
+ * its end.
  */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -102,160 +101,6 @@ assert_logged(const char *text)
 		fail_msg("the log does not say \"%s\"", text);
 }
 
-/* ---- Listening ---- */
-
-static void
-test_the_socket_is_ours_alone_and_goes_away(void **state)
-{
-	norikvd		server;
-	struct stat status;
-
-	(void) state;
-	assert_true(start_memory(&server));
-	assert_int_equal(lstat(socket_path, &status), 0);
-	assert_true(S_ISSOCK(status.st_mode));
-	assert_int_equal(status.st_mode & 0777, 0700);
-	assert_true(answers(address));
-	assert_int_equal(norikvd_stop(&server, SIGTERM), 0);
-	assert_false(exists(socket_path));
-}
-
-static void
-test_tcp_and_unix_together(void **state)
-{
-	const char *const arguments[] = {
-		"--engine", "memory", "--listen", "127.0.0.1:0", "--listen", address, NULL
-	};
-	norikvd		server;
-	char		tcp[64] = "";
-	char		unix_address[310] = "";
-
-	(void) state;
-	assert_true(norikvd_start(&server, log_path, arguments));
-	assert_int_equal(sscanf(server.ready, "ready %63s %309s", tcp, unix_address), 2);
-	assert_string_equal(unix_address, address);
-	assert_memory_equal(tcp, "127.0.0.1:", 10);
-	assert_true(atoi(tcp + 10) > 0);
-	assert_true(answers(tcp));
-	assert_true(answers(unix_address));
-	assert_int_equal(norikvd_stop(&server, SIGINT), 0);
-}
-
-static void
-test_a_port_that_is_taken(void **state)
-{
-	const char *const first[] = {
-		"--engine", "memory", "--listen", "127.0.0.1:0", NULL
-	};
-	const char *second[] = {"--engine", "memory", "--listen", NULL, "--listen", address, NULL};
-	norikvd		server;
-
-	(void) state;
-	assert_true(norikvd_start(&server, log_path, first));
-	second[3] = server.ready + strlen("ready ");
-	assert_int_equal(status_of(second), FAILED);
-	assert_logged("Address already in use");
-	assert_int_equal(norikvd_stop(&server, SIGTERM), 0);
-}
-
-static void
-test_a_stale_socket_is_replaced(void **state)
-{
-	norikvd		server;
-
-	(void) state;
-	assert_true(start_memory(&server));
-	assert_int_equal(norikvd_stop(&server, SIGKILL), 128 + SIGKILL);
-	assert_true(exists(socket_path));
-	assert_true(start_memory(&server));
-	assert_true(answers(address));
-	assert_int_equal(norikvd_stop(&server, SIGTERM), 0);
-}
-
-static void
-test_a_live_socket_is_refused(void **state)
-{
-	const char *const arguments[] = {"--engine", "memory", "--listen", address, NULL};
-	norikvd		server;
-
-	(void) state;
-	assert_true(start_memory(&server));
-	assert_int_equal(status_of(arguments), FAILED);
-	assert_logged("another server is serving it");
-	assert_true(answers(address));
-	assert_int_equal(norikvd_stop(&server, SIGTERM), 0);
-}
-
-static void
-test_a_file_is_not_replaced(void **state)
-{
-	const char *const arguments[] = {"--engine", "memory", "--listen", address, NULL};
-	int			fd = open(socket_path, O_CREAT | O_WRONLY, 0600);
-
-	(void) state;
-	close(fd);
-	assert_int_equal(status_of(arguments), FAILED);
-	assert_logged("a file that is no socket");
-	assert_true(exists(socket_path));
-}
-
-static void
-test_the_socket_of_another_is_left_alone(void **state)
-{
-	norikvd		first;
-	norikvd		second;
-
-	(void) state;
-	assert_true(start_memory(&first));
-	unlink(socket_path);
-	assert_true(start_memory(&second));
-	assert_int_equal(norikvd_stop(&first, SIGTERM), 0);
-	assert_true(answers(address));
-	assert_int_equal(norikvd_stop(&second, SIGTERM), 0);
-}
-
-static void
-test_a_relative_path(void **state)
-{
-	const char *const arguments[] = {"--engine", "memory", "--listen", "unix:here", NULL};
-	char		before[4096];
-	norikvd		server;
-
-	(void) state;
-	assert_non_null(getcwd(before, sizeof(before)));
-	assert_int_equal(chdir(directory), 0);
-	assert_true(norikvd_start(&server, log_path, arguments));
-	assert_int_equal(chdir(before), 0);
-	snprintf(address, sizeof(address), "unix:%s/here", directory);
-	assert_true(answers(address));
-	assert_int_equal(norikvd_stop(&server, SIGTERM), 0);
-}
-
-static void
-test_addresses_that_are_none(void **state)
-{
-	static const char *const wrong[] = {
-		"localhost", "::1:7447", "127.0.0.1:", ":7447", "127.0.0.1:99999",
-		"127.0.0.1:http", "[::1:7447", "unix:", "unix:/no/such/directory/socket"
-	};
-	char		long_path[200] = "unix:/tmp/";
-
-	(void) state;
-	memset(long_path + strlen(long_path), 'x', 150);
-	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
-	{
-		const char *arguments[] = {"--engine", "memory", "--listen", wrong[i], NULL};
-
-		assert_int_equal(status_of(arguments), FAILED);
-	}
-	{
-		const char *arguments[] = {"--engine", "memory", "--listen", long_path, NULL};
-
-		assert_int_equal(status_of(arguments), FAILED);
-		assert_logged("the path has");
-	}
-}
-
 /* ---- The command line ---- */
 
 static void
@@ -312,7 +157,9 @@ static void
 test_a_data_directory_has_one_norikvd(void **state)
 {
 	const char *const first[] = {"--data-dir", data_dir, "--listen", address, NULL};
-	const char *const second[] = {"--data-dir", data_dir, "--listen", "127.0.0.1:0", NULL};
+	const char *const second[] = {
+		"--data-dir", data_dir, "--listen", "127.0.0.1:0", NULL
+	};
 	char		backup[320];
 	const char *const copy[] = {"--data-dir", data_dir, "--backup", backup, NULL};
 	norikvd		server;
@@ -453,6 +300,65 @@ test_sigterm_ends_streams_and_exits_with_0(void **state)
 	wire_client_close(client);
 }
 
+/* A scan of 16 MiB of which nobody takes anything. */
+static wire_stream *
+stall_a_scan(wire_client *client)
+{
+	Norikv__Ext__V1__ScanRequest request = NORIKV__EXT__V1__SCAN_REQUEST__INIT;
+	char	   *value = calloc(1, 1024 * 1024);
+	char		name[32];
+	wire_stream *stream;
+
+	for (int i = 0; i < 16; i++)
+	{
+		size_t		size = (size_t) sprintf(name, "stall/%02d", i);
+
+		kv_call_put(client, (kv_key) {name, size}, value, 1024 * 1024, NULL);
+	}
+	free(value);
+	stream = wire_start(client, WIRE_METHOD_SCAN, 0, NULL);
+	wire_send(stream, &request.base);
+	wire_half_close(stream);
+	assert_non_null(wire_receive(stream, &norikv__ext__v1__scan_chunk__descriptor));
+	return stream;
+}
+
+static void
+test_a_reader_that_stalls_does_not_keep_it(void **state)
+{
+	norikvd		server;
+	wire_client *client;
+	wire_stream *stream;
+
+	(void) state;
+	assert_true(start_memory(&server));
+	client = wire_client_open(address);
+	stream = stall_a_scan(client);
+	assert_int_equal(norikvd_stop(&server, SIGTERM), 0);
+	assert_logged("disconnecting clients that take no answer");
+	wire_free(stream);
+	wire_client_close(client);
+}
+
+static void
+test_a_second_signal_ends_it_at_once(void **state)
+{
+	norikvd		server;
+	wire_client *client;
+	wire_stream *stream;
+
+	(void) state;
+	assert_true(start_memory(&server));
+	client = wire_client_open(address);
+	stream = stall_a_scan(client);
+	kill(server.pid, SIGTERM);
+	while (exists(socket_path))
+		usleep(1000);
+	assert_int_equal(norikvd_stop(&server, SIGTERM), 128 + SIGTERM);
+	wire_free(stream);
+	wire_client_close(client);
+}
+
 static void
 test_connections_that_say_nothing_do_not_keep_it(void **state)
 {
@@ -547,15 +453,6 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_the_socket_is_ours_alone_and_goes_away),
-		TEST(test_tcp_and_unix_together),
-		TEST(test_a_port_that_is_taken),
-		TEST(test_a_stale_socket_is_replaced),
-		TEST(test_a_live_socket_is_refused),
-		TEST(test_a_file_is_not_replaced),
-		TEST(test_the_socket_of_another_is_left_alone),
-		TEST(test_a_relative_path),
-		TEST(test_addresses_that_are_none),
 		TEST(test_help_lists_every_option),
 		TEST(test_a_wrong_command_line),
 		TEST(test_a_data_directory_has_one_norikvd),
@@ -563,6 +460,8 @@ main(void)
 		TEST(test_another_owner_is_refused),
 		TEST(test_sync_off_is_said),
 		TEST(test_sigterm_ends_streams_and_exits_with_0),
+		TEST(test_a_reader_that_stalls_does_not_keep_it),
+		TEST(test_a_second_signal_ends_it_at_once),
 		TEST(test_connections_that_say_nothing_do_not_keep_it),
 		TEST(test_it_ends_with_its_parent),
 		TEST(test_a_parent_that_is_none),

@@ -42,11 +42,11 @@ typedef struct kv_reply
 	size_t		size;
 } kv_reply;
 
-extern kv_reply kv_call_put(wire_client *client, kv_key key, const void *value, size_t size,
-					   const kv_put_options *options);
+extern kv_reply kv_call_put(wire_client *client, kv_key key, const void *value,
+							size_t size, const kv_put_options *options);
 /* consistency NULL: not sent. */
 extern kv_reply kv_call_get(wire_client *client, kv_key key, const char *consistency);
-extern kv_reply kv_call_delete(wire_client *client, kv_key key, const char *idempotency_key,
-						  const kv_version *if_match);
+extern kv_reply kv_call_delete(wire_client *client, kv_key key,
+							   const char *idempotency_key, const kv_version *if_match);
 
 #endif

@@ -12,21 +12,27 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #define MAX_ARGUMENTS 64
 
+unsigned	norikvd_max_files;
+
 static void
 become_norikvd(const char *path, const char *const *arguments, int output, int errors)
 {
 	const char *argv[MAX_ARGUMENTS] = {path};
 	sigset_t	none;
+	struct rlimit files = {norikvd_max_files, norikvd_max_files};
 
 	for (size_t n = 1; *arguments != NULL && n < MAX_ARGUMENTS - 1; n++)
 		argv[n] = *arguments++;
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (norikvd_max_files != 0)
+		setrlimit(RLIMIT_NOFILE, &files);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	dup2(output, STDOUT_FILENO);
@@ -62,7 +68,8 @@ norikvd_start(norikvd *self, const char *errors, const char *const *arguments)
 {
 	char		path[PATH_MAX];
 	int			ends[2];
-	int			errors_fd = open(errors, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+	int			flags = O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC;
+	int			errors_fd = open(errors, flags, 0600);
 	bool		ready;
 
 	snprintf(path, sizeof(path), "%s/norikvd", build_dir());

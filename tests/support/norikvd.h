@@ -21,11 +21,15 @@ typedef struct norikvd
 	char		ready[1024];	/* the line it said, empty: none */
 } norikvd;
 
+/* Open files that the next norikvd may have; 0: as many as we may. */
+extern unsigned norikvd_max_files;
+
 /*
  * Runs norikvd with these arguments, which end with NULL, and its log in this
  * file; waits for its ready line. False where it ended instead.
  */
-extern bool norikvd_start(norikvd *self, const char *errors, const char *const *arguments);
+extern bool norikvd_start(norikvd *self, const char *errors,
+						  const char *const *arguments);
 
 /* Its exit status; 128 and the signal's number where one ended it. */
 extern int	norikvd_wait(norikvd *self);

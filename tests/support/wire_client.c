@@ -122,14 +122,15 @@ wire_start(wire_client *client, const char *method, unsigned timeout_ms,
 {
 	wire_stream *stream = gpr_zalloc(sizeof(*stream));
 	gpr_timespec deadline = gpr_inf_future(GPR_CLOCK_MONOTONIC);
+	grpc_slice	name = grpc_slice_from_copied_string(method);
 
 	if (timeout_ms > 0)
 		deadline = gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),
 								gpr_time_from_millis(timeout_ms, GPR_TIMESPAN));
 	stream->queue = grpc_completion_queue_create_for_pluck(NULL);
 	stream->call = grpc_channel_create_call(client->channel, NULL, 0, stream->queue,
-											grpc_slice_from_copied_string(method), NULL,
-											deadline, NULL);
+											name, NULL, deadline, NULL);
+	grpc_slice_unref(name);
 	wire_arena_init(&stream->arena);
 	grpc_metadata_array_init(&stream->initial_metadata);
 	grpc_metadata_array_init(&stream->trailing_metadata);

@@ -17,7 +17,7 @@ use Time::HiRes qw(usleep);
 
 our @EXPORT = qw(norikv_cluster norikvds norikvd_program start_norikvd stop_process
   await await_norikvd await_log await_backend gone kill_9 rounds slurp_log
-  session output_of finish_session store_answers);
+  session output_of finish_session stop_line store_answers);
 
 my @children;
 
@@ -68,7 +68,8 @@ sub norikvds
 sub await
 {
 	my ($condition) = @_;
-	for (1 .. 20 * $PostgreSQL::Test::Utils::timeout_default)
+	my $end = time() + $PostgreSQL::Test::Utils::timeout_default;
+	while (time() < $end)
 	{
 		my $value = $condition->();
 		return $value if $value;
@@ -159,6 +160,14 @@ sub session
 			$node->connstr($options{database} // 'postgres') ],
 		'<', "$directory/sql", '>', $session->{out}, '2>', $session->{err});
 	return $session;
+}
+
+# For the SQL of a session: stops a process there and then. kill comes back before
+# the last thread has stopped, which could still answer.
+sub stop_line
+{
+	my ($pid) = @_;
+	return "\\! kill -STOP $pid; while grep -L '^State:.T' /proc/$pid/task/*/status | grep -q .; do :; done\n";
 }
 
 # What it has written to standard output so far.

@@ -70,7 +70,7 @@ sub prepared
 	my ($wait, $sql) = @_;
 	my (undef, $server, undef, $stop) = @$wait;
 	my $script = "SET norikv.server = '$server';\n";
-	$script .= "SELECT norikv.get('k:1') IS NULL AS connected \\gset\n\\! kill -STOP $hanging\n" if $stop;
+	$script .= "SELECT norikv.get('k:1') IS NULL AS connected \\gset\n" . stop_line($hanging) if $stop;
 	return "$script$sql\n";
 }
 

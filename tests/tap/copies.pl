@@ -149,8 +149,9 @@ command_ok([ 'pg_dump', '-f', "$directory/dump.sql", $node->connstr('postgres') 
 $node->safe_psql('postgres', 'CREATE DATABASE restored');
 command_ok([ 'psql', '-X', '-v', 'ON_ERROR_STOP=1', '-q', '-f', "$directory/dump.sql", $node->connstr('restored') ],
 	'restore');
-is( $node->safe_psql('restored', q{SELECT srvname, srvoptions FROM pg_foreign_server ORDER BY 1}),
-	"far|{\"nodes=127.0.0.1:1,[::1]:2\",consistency=eventual}\nnorikv|{timeout=3s}",
+is( $node->safe_psql('restored', q{SELECT srvname, ARRAY(SELECT unnest(srvoptions) ORDER BY 1)
+		FROM pg_foreign_server ORDER BY 1}),
+	"far|{consistency=eventual,\"nodes=127.0.0.1:1,[::1]:2\"}\nnorikv|{timeout=3s}",
 	'servers are there with their options');
 is($node->safe_psql('restored', q{SELECT umoptions FROM pg_user_mappings}), '{token=secret}',
 	'and user mappings');

@@ -50,6 +50,10 @@ is(scalar(grep { $sockets{$_} } @descriptors), 0, 'norikvd has no socket of the 
 unlike(slurp_file("/proc/$pid/maps"), qr{norikv\.so|/SYSV|PostgreSQL\.},
 	"norikvd has no memory of PostgreSQL's");
 
+# The postmaster signals the process groups of its children: norikvd is in none.
+my (undef, $group, $session) = slurp_file("/proc/$pid/stat") =~ /\) \S (\d+) (\d+) (\d+)/;
+is("$group $session", "$pid $pid", 'norikvd has a session of its own');
+
 # ---- norikvd dies ----
 
 for my $round (1 .. rounds(30))

@@ -99,6 +99,7 @@ make_room(committer *self)
 static void
 reopen(committer *self)
 {
+	bool		was_broken = self->broken;
 	engine_status status;
 
 	self->next_retry_ms = monotonic_ms() + RETRY_MS;
@@ -112,7 +113,10 @@ reopen(committer *self)
 		reopen(self);
 		return;
 	}
-	self->options.log(ENGINE_LOG_ERROR, "the store cannot be opened again: %s", status.text);
+	if (!was_broken)
+		self->options.log(ENGINE_LOG_ERROR,
+						  "the store cannot be opened again, and is tried every second: %s",
+						  status.text);
 }
 
 static void

@@ -288,10 +288,25 @@ check_last_end(data_directory *self)
 
 /* ---- Opening ---- */
 
+/* A directory whose own name is not on disk would be lost with all that is in it. */
+static void
+sync_parent(const data_directory *self)
+{
+	int			parent = openat(self->fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (parent < 0 || fsync(parent) != 0)
+		self->log(ENGINE_LOG_WARNING, "cannot sync the directory above \"%s\": %m",
+				  self->path);
+	if (parent >= 0)
+		close(parent);
+}
+
 static bool
 open_path(data_directory *self, engine_status *status)
 {
-	if (mkdir(self->path, 0700) != 0 && errno != EEXIST)
+	bool		made = mkdir(self->path, 0700) == 0;
+
+	if (!made && errno != EEXIST)
 	{
 		status_set(status, ENGINE_INTERNAL, "cannot create the data directory \"%s\": %m",
 				   self->path);
@@ -299,9 +314,14 @@ open_path(data_directory *self, engine_status *status)
 	}
 	self->fd = open(self->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (self->fd < 0)
+	{
 		status_set(status, ENGINE_INTERNAL, "cannot open the data directory \"%s\": %m",
 				   self->path);
-	return self->fd >= 0;
+		return false;
+	}
+	if (made)
+		sync_parent(self);
+	return true;
 }
 
 data_directory *

@@ -257,8 +257,8 @@ static bool
 get_some(rocksdb_table *self, table_space space, const engine_slice *keys, size_t n_keys,
 		 table_value *values, engine_status *status)
 {
-	const char *data[KEYS_PER_READ];
-	size_t		sizes[KEYS_PER_READ];
+	const char *data[KEYS_PER_READ] = {NULL};
+	size_t		sizes[KEYS_PER_READ] = {0};
 	rocksdb_pinnableslice_t *pinned[KEYS_PER_READ];
 	char	   *messages[KEYS_PER_READ];
 	bool		good = true;

@@ -90,14 +90,23 @@ fixture_boot(void *arg)
 }
 
 void
+fixture_clock(fixture *self, uint64_t wall_ns)
+{
+	self->clock = (engine_clock) {fixture_wall, fixture_boot, self};
+	atomic_init(&self->wall_ns, wall_ns);
+	atomic_init(&self->boot_ns, START_BOOT_NS);
+}
+
+void
 fixture_init(fixture *self, const char *engine_name)
 {
-	*self = (fixture) {.name = engine_name, .sync = true, .max_idempotency = 1000000};
-	self->clock = (engine_clock) {fixture_wall, fixture_boot, self};
-	atomic_init(&self->wall_ns, START_WALL_NS);
-	atomic_init(&self->boot_ns, START_BOOT_NS);
-	strcpy(self->directory, "/tmp/norikv-engine-XXXXXX");
-	assert_non_null(mkdtemp(self->directory));
+	*self = (fixture) {.name = engine_name, .sync = true};
+	self->max_idempotency = 1000000;
+	self->max_memory = 64 * 1024 * 1024;
+	fixture_clock(self, START_WALL_NS);
+	strcpy(self->root, "/tmp/norikv-engine-XXXXXX");
+	assert_non_null(mkdtemp(self->root));
+	snprintf(self->directory, sizeof(self->directory), "%s/data", self->root);
 }
 
 bool
@@ -107,7 +116,7 @@ fixture_try_open(fixture *self, engine_status *status)
 		.data_dir = self->directory,
 		.sync = self->sync,
 		.adopt = self->adopt,
-		.max_memory = 64 * 1024 * 1024,
+		.max_memory = self->max_memory,
 		.max_idempotency = self->max_idempotency,
 		.owner = self->owner,
 		.log = log_to_stderr,
@@ -146,7 +155,7 @@ void
 fixture_end(fixture *self)
 {
 	fixture_close(self);
-	remove_tree(self->directory);
+	remove_tree(self->root);
 }
 
 void

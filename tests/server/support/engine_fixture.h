@@ -20,11 +20,13 @@
 typedef struct fixture
 {
 	const char *name;			/* of the engine */
+	char		root[40];		/* holds all a test makes */
 	char		directory[64];
 	bool		sync;
 	bool		adopt;
 	const char *owner;
 	uint64_t	max_idempotency;
+	uint64_t	max_memory;
 	bool		system_clock;
 	engine	   *engine;
 	engine_clock clock;
@@ -34,11 +36,13 @@ typedef struct fixture
 
 /* With defaults, not opened. The directory is a new one. */
 extern void fixture_init(fixture *self, const char *engine_name);
+/* A clock of the fixture's own, at this instant. fixture_init() does it. */
+extern void fixture_clock(fixture *self, uint64_t wall_ns);
 extern bool fixture_try_open(fixture *self, engine_status *status);
 extern void fixture_open(fixture *self);
 extern void fixture_close(fixture *self);
 extern void fixture_reopen(fixture *self);
-/* Closes, and removes the directory. */
+/* Closes, and removes the root. */
 extern void fixture_end(fixture *self);
 
 /* Both clocks go on; then the wall clock alone is set. */

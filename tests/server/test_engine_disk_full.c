@@ -1,0 +1,290 @@
+/*
+ * test_engine_disk_full.c - a disk that is full, or fails: what was acknowledged
+ * stays, what was refused is not there, reads and deletes go on, and when there
+ * is room again so do puts.
+ */
+#include "support/engine_fixture.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "../tools/shims/disk_faults.h"
+#include "support/preload.h"
+
+#define VALUE_SIZE 10000
+#define TRIES 200
+#define PAUSE_US 100000
+
+static const disk_faults *faults;
+
+static int
+setup(void **state)
+{
+	fixture    *fix = malloc(sizeof(*fix));
+
+	fixture_init(fix, "rocksdb");
+	fixture_open(fix);
+	faults->set_directory(fix->root);
+	*state = fix;
+	return 0;
+}
+
+static int
+teardown(void **state)
+{
+	faults->set_room(INT64_MAX);
+	faults->fail_syncs(0);
+	faults->set_directory(NULL);
+	return fixture_teardown(state);
+}
+
+static engine_status
+try_put(engine *on, unsigned number)
+{
+	static char value[VALUE_SIZE];
+	char		key[16];
+	engine_op	op = {.kind = ENGINE_PUT, .value = {value, sizeof(value)}};
+	engine_status status;
+
+	/* Nothing that compresses, lest it fit after all. */
+	for (size_t i = 0; i < sizeof(value); i++)
+		value[i] = (char) rand();
+	snprintf(key, sizeof(key), "big%05u", number);
+	op.key = TEXT(key);
+	commit_op(on, op, &status);
+	return status;
+}
+
+static bool
+is_there(engine *on, unsigned number)
+{
+	char		key[16];
+
+	snprintf(key, sizeof(key), "big%05u", number);
+	return get_text(on, key).size == VALUE_SIZE;
+}
+
+static bool
+put_works_again(engine *on)
+{
+	engine_op	op = {.kind = ENGINE_PUT, .key = TEXT("again"), .value = TEXT("yes")};
+	engine_status status;
+
+	for (int i = 0; i < TRIES; i++)
+	{
+		commit_op(on, op, &status);
+		if (status.code == ENGINE_OK)
+			return true;
+		usleep(PAUSE_US);
+	}
+	print_message("still: %s\n", status.text);
+	return false;
+}
+
+/* Puts until the disk is full; how many were acknowledged. */
+static unsigned
+fill_disk(engine *on)
+{
+	for (unsigned number = 0; number < 10000; number++)
+	{
+		engine_status status = try_put(on, number);
+
+		if (status.code == ENGINE_OK)
+			continue;
+		assert_int_equal(status.code, ENGINE_RESOURCE_EXHAUSTED);
+		return number;
+	}
+	fail_msg("the disk did not fill up");
+	return 0;
+}
+
+/* ---- A reader that goes on all the while ---- */
+
+typedef struct reader
+{
+	pthread_t	thread;
+	engine	   *on;
+	_Atomic bool stop;
+	unsigned	wrong;
+	unsigned	read;
+} reader;
+
+static void
+note_read(void *arg, const engine_status *status, const engine_entry *entries, size_t n)
+{
+	reader	   *self = arg;
+
+	self->read++;
+	if (status->code != ENGINE_OK || n != 1 || entries[0].value.size != 4)
+		self->wrong++;
+}
+
+static void *
+keep_reading(void *arg)
+{
+	reader	   *self = arg;
+	engine_slice key = TEXT("kept");
+
+	while (!atomic_load(&self->stop))
+		self->on->methods->get(self->on, &key, 1, ENGINE_STRONG, note_read, self);
+	return NULL;
+}
+
+static void
+reader_start(reader *self, engine *on)
+{
+	*self = (reader) {.on = on};
+	assert_int_equal(pthread_create(&self->thread, NULL, keep_reading, self), 0);
+}
+
+static void
+reader_stop(reader *self)
+{
+	atomic_store(&self->stop, true);
+	pthread_join(self->thread, NULL);
+	assert_true(self->read > 0);
+	assert_int_equal(self->wrong, 0);
+}
+
+/* ---- Tests ---- */
+
+static void
+test_full_disk(void **state)
+{
+	fixture    *fix = *state;
+	engine	   *on = fix->engine;
+	char		reserve[128];
+	struct stat status;
+	reader		reading;
+	unsigned	acknowledged;
+	engine_version last;
+
+	snprintf(reserve, sizeof(reserve), "%s/RESERVE", fix->directory);
+	assert_int_equal(stat(reserve, &status), 0);
+	put_text(on, "kept", "here");
+	put_text(on, "victim", "here");
+	put_ttl(on, "brief", "here", 1000);
+	reader_start(&reading, on);
+	faults->set_room(1 << 20);
+	acknowledged = fill_disk(on);
+	assert_true(acknowledged > 10);
+
+	assert_int_equal(try_put(on, acknowledged).code, ENGINE_RESOURCE_EXHAUSTED);
+	for (unsigned i = 0; i < acknowledged; i++)
+		assert_true(is_there(on, i));
+	assert_false(is_there(on, acknowledged));
+	assert_true(delete_text(on, "victim"));
+	assert_absent(on, "victim");
+	fixture_pass_ms(fix, 2000);
+	assert_absent(on, "brief");
+	last = get_text(on, "big00000").version;
+	assert_true(last.index > 0);
+
+	faults->set_room(INT64_MAX);
+	assert_true(put_works_again(on));
+	/* 3 puts before, one delete since. */
+	assert_int_equal(get_text(on, "again").version.index, acknowledged + 5);
+	assert_int_equal(stat(reserve, &status), 0);
+	assert_int_equal(status.st_size, 16 << 20);
+	reader_stop(&reading);
+
+	fixture_reopen(fix);
+	for (unsigned i = 0; i < acknowledged; i++)
+		assert_true(is_there(fix->engine, i));
+	assert_absent(fix->engine, "victim");
+	assert_value(fix->engine, "again", "yes");
+}
+
+/* Not even the reserve helps: somebody else took that room at once. */
+static void
+test_no_room_at_all(void **state)
+{
+	fixture    *fix = *state;
+	engine	   *on = fix->engine;
+	engine_status status;
+	reader		reading;
+
+	put_text(on, "kept", "here");
+	reader_start(&reading, on);
+	faults->set_room(-(INT64_C(1) << 40));
+	status = try_put(on, 0);
+	assert_int_not_equal(status.code, ENGINE_OK);
+	assert_int_not_equal(try_put(on, 1).code, ENGINE_OK);
+	usleep(1500000);
+	assert_value(on, "kept", "here");
+	faults->set_room(INT64_MAX);
+	assert_true(put_works_again(on));
+	reader_stop(&reading);
+	assert_false(is_there(on, 1));
+}
+
+/* The answer tells what is in the store, whichever way a failed sync went. */
+static void
+test_failed_sync(void **state)
+{
+	fixture    *fix = *state;
+	unsigned	n = rounds(60);
+
+	for (unsigned number = 0; number < n; number++)
+	{
+		engine_status status;
+
+		faults->fail_syncs(number % 3 == 0 ? 1 : 0);
+		status = try_put(fix->engine, number);
+		faults->fail_syncs(0);
+		assert_int_equal(is_there(fix->engine, number), status.code == ENGINE_OK);
+		assert_true(put_works_again(fix->engine));
+		if (status.code == ENGINE_OK)
+			continue;
+		fixture_reopen(fix);
+		assert_false(is_there(fix->engine, number));
+	}
+}
+
+static void
+test_scan_survives_reopening(void **state)
+{
+	fixture    *fix = *state;
+	engine	   *on = fix->engine;
+	engine_scan scan = {0};
+	engine_status status;
+	engine_cursor *cursor;
+	page		at;
+
+	put_text(on, "a", "1");
+	put_text(on, "b", "2");
+	cursor = on->methods->scan_open(on, &scan, &status);
+	read_page(on, cursor, 1, &at);
+	assert_int_equal(at.n_entries, 1);
+	page_free(&at);
+	faults->fail_syncs(1);
+	try_put(on, 1);
+	assert_true(put_works_again(on));
+	read_page(on, cursor, 1, &at);
+	assert_int_equal(at.status.code, ENGINE_OK);
+	assert_true(at.snapshot_moved);
+	assert_memory_equal(at.entries[0].key.data, "again", 5);
+	page_free(&at);
+	on->methods->scan_close(cursor);
+}
+
+int
+main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_full_disk, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_no_room_at_all, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_failed_sync, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_scan_survives_reopening, setup, teardown),
+	};
+	const disk_faults *(*get) (void);
+
+	(void) argc;
+	get = (const disk_faults *(*) (void)) preload_require("disk_faults", DISK_FAULTS_SYMBOL,
+														 argv);
+	faults = get();
+	return cmocka_run_group_tests_name("engine on a full disk", tests, NULL, NULL);
+}
