@@ -93,9 +93,9 @@ start_batch(NorikvSource *source)
 	source->n_entries = 0;
 	source->next_entry = 0;
 	source->first_page = n_asked > 0;
-	if (n_asked == 1)
+	if (n_asked == 1 && !source->expiry)
 		source->call = NorikvStartGet(source->connection, source->asked[0], NULL);
-	else if (n_asked > 1)
+	else if (n_asked > 0)
 		source->call =
 			NorikvStartMultiGet(source->connection, source->asked, n_asked, NULL);
 	return true;

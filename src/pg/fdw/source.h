@@ -25,6 +25,7 @@ typedef struct NorikvSource
 	CommandId curcid;
 	bool reverse;
 	bool keys_only;
+	bool expiry;	  /* is wanted: the answer of a Get does not have it */
 	uint64 max_rows;  /* 0: all; the server is asked for no more */
 	int batch;		  /* keys of one MultiGet */
 	/* The rest is source.c's. */
