@@ -16,7 +16,9 @@ SCRIPTS_built := build/release/norikvd build/release/norikv
 
 # extension comes first: it creates it.
 REGRESS := extension version options literals keys values encoding bulk scan update \
-	access connections stat
+	access connections stat \
+	fdw_write fdw_write_conflict fdw_write_savepoint fdw_write_expiry fdw_write_limits \
+	fdw_write_trigger fdw_write_immediate
 ISOLATION := $(sort $(basename $(notdir $(wildcard tests/isolation/specs/*.spec))))
 
 LIBNORIKV := build/release/libnorikv.a
