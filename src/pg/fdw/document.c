@@ -254,8 +254,8 @@ visited_field_end(void *state, char *name, bool is_null)
 	ACTION_DONE;
 }
 
-void
-NorikvVisitFields(norikv_slice json, NorikvFieldVisit visit, void *arg)
+NorikvDocumentState
+NorikvVisitFields(norikv_slice json, NorikvFieldVisit visit, void *arg, bool soft)
 {
 	Visitor visitor = {.visit = visit, .arg = arg};
 	JsonSemAction actions = {
@@ -274,9 +274,14 @@ NorikvVisitFields(norikv_slice json, NorikvFieldVisit visit, void *arg)
 												 GetDatabaseEncoding(), true);
 #endif
 	error = pg_parse_json(visitor.lexer, &actions);
-	if (error != JSON_SUCCESS)
+	if (error != JSON_SUCCESS && !soft)
 		raise_invalid(error, visitor.lexer);
-	if (!visitor.is_object)
+	if (error != JSON_SUCCESS)
+		return NORIKV_DOCUMENT_INVALID;
+	if (visitor.is_object)
+		return NORIKV_DOCUMENT_READ;
+	if (!soft)
 		ereport(ERROR, errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
 				errmsg("value is not a JSON object"));
+	return NORIKV_DOCUMENT_NO_OBJECT;
 }

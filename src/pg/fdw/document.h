@@ -51,7 +51,11 @@ extern void NorikvRaiseInvalidDocument(NorikvFieldReader *reader) pg_attribute_n
 /* A field: its name without quotes and escapes, its value as it stands there. */
 typedef void (*NorikvFieldVisit)(void *arg, const char *name, norikv_slice json);
 
-/* All fields of an object, in their order; anything else is an error. */
-extern void NorikvVisitFields(norikv_slice json, NorikvFieldVisit visit, void *arg);
+/*
+ * All fields of an object, in their order. Anything else is an error, or with soft
+ * set a state; some fields may have been visited then.
+ */
+extern NorikvDocumentState NorikvVisitFields(norikv_slice json, NorikvFieldVisit visit,
+											 void *arg, bool soft);
 
 #endif

@@ -304,7 +304,7 @@ encode_document(NorikvEncoder *encoder, norikv_slice old)
 
 	initStringInfo(document);
 	if (base.data != NULL)
-		NorikvVisitFields(base, keep_or_replace, encoder);
+		(void) NorikvVisitFields(base, keep_or_replace, encoder, false);
 	for (int i = 0; i < encoder->n_fields; i++)
 	{
 		Part *part = &encoder->fields[i];

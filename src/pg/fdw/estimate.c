@@ -18,11 +18,11 @@
 #define RANGE_KEY_COST 0.15
 
 /*
- * Without ANALYZE the server counts, up to so many keys (some 10 ms of its time)
+ * Without ANALYZE the server counts, up to so many keys (a few ms of its time)
  * and not oftener than this for a table. Where there are more than it may count,
  * there may be ten times as many: a guess that makes lookups attractive.
  */
-#define COUNT_LIMIT 100000
+#define COUNT_LIMIT 20000
 #define COUNT_AGAIN_MS 60000
 /* Where a server does not tell. */
 #define DEFAULT_ROWS 1000000
