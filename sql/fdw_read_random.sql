@@ -3,6 +3,8 @@
 \set VERBOSITY terse
 SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS norikv;
+CREATE SCHEMA fdw_read_random;
+SET search_path = fdw_read_random;
 CREATE SERVER random_server FOREIGN DATA WRAPPER norikv;
 SET norikv.server = random_server;
 SELECT norikv.mdelete(coalesce(array_agg(key), '{}')) AS clean FROM norikv.scan_bytes('rnd:'::bytea, keys_only => true) \gset
@@ -183,13 +185,15 @@ END $$;
 
 SELECT setseed((:seed % 1000) / 1000.0);
 SELECT count(make_tables(kinds)) FROM kinds;
-SELECT name, compare(kinds, CASE WHEN :stress = 1 THEN 5000 ELSE 500 END) AS differences FROM kinds;
+SELECT name, compare(kinds, CASE WHEN :stress = 1 THEN 5000 ELSE 300 END) AS differences FROM kinds;
 -- Statistics, and other ways to join, do not matter.
 SET enable_nestloop = off;
-SELECT name, compare(kinds, CASE WHEN :stress = 1 THEN 1000 ELSE 100 END) AS differences FROM kinds;
+SELECT name, compare(kinds, CASE WHEN :stress = 1 THEN 1000 ELSE 60 END) AS differences FROM kinds;
 RESET enable_nestloop;
 SET enable_hashjoin = off;
 SET enable_mergejoin = off;
 SET enable_material = off;
-SELECT name, compare(kinds, CASE WHEN :stress = 1 THEN 1000 ELSE 100 END) AS differences FROM kinds;
+SELECT name, compare(kinds, CASE WHEN :stress = 1 THEN 1000 ELSE 60 END) AS differences FROM kinds;
 SELECT norikv.mdelete(array_agg(key)) > 0 AS cleaned FROM norikv.scan_bytes('rnd:'::bytea, keys_only => true);
+DROP SERVER random_server CASCADE;
+DROP SCHEMA fdw_read_random CASCADE;

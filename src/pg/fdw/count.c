@@ -10,6 +10,7 @@
 #include "optimizer/pathnode.h"
 #include "optimizer/planmain.h"
 #include "optimizer/tlist.h"
+#include "rewrite/rewriteManip.h"
 #include "utils/fmgroids.h"
 
 /* Counting is what the server does fastest: some ten million keys a second. */
@@ -130,13 +131,15 @@ NorikvGetCountPlan(PlannerInfo *root, ForeignPath *path, List *tlist)
 	NorikvRemote remote = {NIL};
 	List *local PG_USED_FOR_ASSERTS_ONLY =
 		NorikvSplitClauses(root, baserel, relation->table, relation->remote, &remote);
+	List *counted = copyObject(remote.recheck);
+	int flags = NORIKV_PLAN_COUNT;
 
 	Assert(local == NIL);
+	ChangeVarNodes((Node *) counted, baserel->relid, 1, 0);
+	if (remote.known_at_start)
+		flags |= NORIKV_PLAN_EARLY;
 	return make_foreignscan(tlist, NIL, 0, remote.operands,
-							list_make4(makeInteger(NORIKV_PLAN_COUNT |
-												   (remote.known_at_start
-														? NORIKV_PLAN_EARLY
-														: 0)),
-									   remote.kinds, remote.types, NIL),
+							list_make5(makeInteger(flags), remote.kinds, remote.types, NIL,
+									   counted),
 							scan_tlist, NIL, NULL);
 }

@@ -10,6 +10,7 @@
 #include "commands/explain_state.h"
 #endif
 #include "nodes/makefuncs.h"
+#include "utils/lsyscache.h"
 #include "utils/ruleutils.h"
 
 static bool
@@ -30,26 +31,34 @@ strategy_of(int flags, List *kinds)
 }
 
 static char *
-deparse(ForeignScanState *node, List *ancestors, Node *expression, ExplainState *es)
+deparse(ForeignScanState *node, Node *expression, ExplainState *es)
 {
 	bool use_prefix = es->verbose || list_length(es->rtable) > 1;
-	List *context =
-		set_deparse_context_plan(es->deparse_cxt, node->ss.ps.plan, ancestors);
+	List *context = set_deparse_context_plan(es->deparse_cxt, node->ss.ps.plan, NIL);
 
 	return deparse_expression(expression, context, use_prefix, false);
 }
 
-/* A count has no columns to name, so that its conditions are the operands only. */
+/* A count has no columns in its plan: its conditions are kept apart. */
 static void
-show_conditions(ForeignScanState *node, ExplainState *es)
+show_conditions(ForeignScanState *node, List *counted, ExplainState *es)
 {
 	ForeignScan *plan = (ForeignScan *) node->ss.ps.plan;
+	char *shown;
 
-	if (plan->fdw_recheck_quals != NIL)
-		ExplainPropertyText(
-			"Key Condition",
-			deparse(node, NIL, (Node *) make_ands_explicit(plan->fdw_recheck_quals), es),
-			es);
+	if (counted != NIL)
+	{
+		Oid relid = NorikvScanRelid(node);
+
+		shown = deparse_expression((Node *) make_ands_explicit(counted),
+								   deparse_context_for(get_rel_name(relid), relid), false,
+								   false);
+	}
+	else if (plan->fdw_recheck_quals != NIL)
+		shown = deparse(node, (Node *) make_ands_explicit(plan->fdw_recheck_quals), es);
+	else
+		return;
+	ExplainPropertyText("Key Condition", shown, es);
 }
 
 /* The LIMIT's count and offset, where the server is told. */
@@ -61,25 +70,25 @@ show_limit(ForeignScanState *node, int flags, int n_conditions, ExplainState *es
 
 	if (!(flags & NORIKV_PLAN_LIMIT))
 		return;
-	limit = deparse(node, NIL, list_nth(operands, n_conditions), es);
+	limit = deparse(node, list_nth(operands, n_conditions), es);
 	if (flags & NORIKV_PLAN_OFFSET)
 		limit = psprintf("%s + %s", limit,
-						 deparse(node, NIL, list_nth(operands, n_conditions + 1), es));
+						 deparse(node, list_nth(operands, n_conditions + 1), es));
 	ExplainPropertyText("Key Limit", limit, es);
 }
 
 static void
 show_work(ForeignScanState *node, bool by_name, ExplainState *es)
 {
-	const NorikvSourceStats *stats = NorikvScanStats(node);
+	NorikvSourceStats stats = NorikvScanStats(node);
 	int64 skipped = NorikvScanSkipped(node);
 
-	ExplainPropertyInteger("Round Trips", NULL, stats->round_trips, es);
+	ExplainPropertyInteger("Round Trips", NULL, stats.round_trips, es);
 	if (by_name)
-		ExplainPropertyInteger("Keys Asked", NULL, stats->keys_asked, es);
-	ExplainPropertyInteger("Keys Found", NULL, stats->keys_found, es);
-	ExplainPropertyInteger("Bytes Sent", NULL, stats->bytes_sent, es);
-	ExplainPropertyInteger("Bytes Received", NULL, stats->bytes_received, es);
+		ExplainPropertyInteger("Keys Asked", NULL, stats.keys_asked, es);
+	ExplainPropertyInteger("Keys Found", NULL, stats.keys_found, es);
+	ExplainPropertyInteger("Bytes Sent", NULL, stats.bytes_sent, es);
+	ExplainPropertyInteger("Bytes Received", NULL, stats.bytes_received, es);
 	if (skipped > 0)
 		ExplainPropertyInteger("Rows Skipped", NULL, skipped, es);
 }
@@ -92,7 +101,7 @@ NorikvExplainForeignScan(ForeignScanState *node, ExplainState *es)
 	List *kinds = list_nth(plan->fdw_private, NORIKV_PRIVATE_KINDS);
 
 	ExplainPropertyText("Strategy", strategy_of(flags, kinds), es);
-	show_conditions(node, es);
+	show_conditions(node, list_nth(plan->fdw_private, NORIKV_PRIVATE_COUNTED), es);
 	if (flags & NORIKV_PLAN_ORDERED)
 		ExplainPropertyText("Key Order",
 							flags & NORIKV_PLAN_REVERSE ? "descending" : "ascending", es);

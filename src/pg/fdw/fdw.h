@@ -260,7 +260,8 @@ enum
 	NORIKV_PRIVATE_FLAGS, /* Integer: the bits above */
 	NORIKV_PRIVATE_KINDS, /* of conditions with an operand, as NorikvConditionKind */
 	NORIKV_PRIVATE_TYPES, /* of their operands */
-	NORIKV_PRIVATE_ATTNUMS /* of the columns that are needed, 0: all */
+	NORIKV_PRIVATE_ATTNUMS, /* of the columns that are needed, 0: all */
+	NORIKV_PRIVATE_COUNTED /* the conditions of a count, over relation 1; for EXPLAIN */
 };
 
 /* What is known of a relation while it is planned; its fdw_private. */

@@ -433,7 +433,11 @@ NorikvSplitClauses(PlannerInfo *root, RelOptInfo *baserel, const NorikvTable *ta
 		NorikvCondition *condition;
 
 		if (clause->pseudoconstant)
+		{
+			/* It decides whether the relation is read at all. */
+			remote->known_at_start = false;
 			continue;
+		}
 		condition = NorikvMatchCondition(root, baserel, table, clause->clause);
 		if (condition != NULL)
 			add_condition(remote, clause->clause, condition);
@@ -480,7 +484,7 @@ NorikvGetForeignPlan(PlannerInfo *root, RelOptInfo *baserel, Oid foreigntableid,
 			flags &= ~NORIKV_PLAN_EARLY;
 	}
 	return make_foreignscan(tlist, local, baserel->relid, remote.operands,
-							list_make4(makeInteger(flags), remote.kinds, remote.types,
-									   attnums),
+							list_make5(makeInteger(flags), remote.kinds, remote.types,
+									   attnums, NIL),
 							NIL, remote.recheck, outer_plan);
 }

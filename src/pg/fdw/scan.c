@@ -274,10 +274,14 @@ NorikvEndForeignScan(ForeignScanState *node)
 		NorikvReportSkipped(scan->decoder);
 }
 
-const NorikvSourceStats *
+NorikvSourceStats
 NorikvScanStats(ForeignScanState *node)
 {
-	return &((NorikvScan *) node->fdw_state)->stats;
+	const NorikvScan *scan = node->fdw_state;
+	NorikvSourceStats stats = scan->stats;
+
+	NorikvSourceAddStats(&scan->source, &stats);
+	return stats;
 }
 
 int64
@@ -286,4 +290,10 @@ NorikvScanSkipped(ForeignScanState *node)
 	const NorikvScan *scan = node->fdw_state;
 
 	return scan->decoder == NULL ? 0 : NorikvDecoderSkipped(scan->decoder);
+}
+
+Oid
+NorikvScanRelid(ForeignScanState *node)
+{
+	return ((NorikvScan *) node->fdw_state)->table->relid;
 }

@@ -10,18 +10,26 @@
 #include "access/xact.h"
 #include "miscadmin.h"
 
-/* Frees the call, and keeps what EXPLAIN wants to know of it. */
-static void
-end_call(NorikvSource *source)
+void
+NorikvSourceAddStats(const NorikvSource *source, NorikvSourceStats *sum)
 {
 	norikv_call_stats stats;
 
 	if (source->call == NULL)
 		return;
 	stats = norikv_call_get_stats(source->call->call);
-	source->stats->round_trips += stats.round_trips;
-	source->stats->bytes_sent += stats.bytes_sent;
-	source->stats->bytes_received += stats.bytes_received;
+	sum->round_trips += stats.round_trips;
+	sum->bytes_sent += stats.bytes_sent;
+	sum->bytes_received += stats.bytes_received;
+}
+
+/* Frees the call, and keeps what EXPLAIN wants to know of it. */
+static void
+end_call(NorikvSource *source)
+{
+	if (source->call == NULL)
+		return;
+	NorikvSourceAddStats(source, source->stats);
 	NorikvFree(source->call);
 	source->call = NULL;
 	source->entries = NULL;

@@ -56,11 +56,14 @@ extern void NorikvSourceStart(NorikvSource *source);
 extern const norikv_entry *NorikvSourceNext(NorikvSource *source);
 /* How many entries there are in all, instead of reading them. */
 extern uint64 NorikvSourceCount(NorikvSource *source);
+/* Adds what the call has done that is under way. */
+extern void NorikvSourceAddStats(const NorikvSource *source, NorikvSourceStats *sum);
 /* Frees what is under way. Nothing happens where nothing was started. */
 extern void NorikvSourceEnd(NorikvSource *source);
 
 /* scan.c: of one foreign scan. */
-extern const NorikvSourceStats *NorikvScanStats(ForeignScanState *node);
+extern NorikvSourceStats NorikvScanStats(ForeignScanState *node);
+extern Oid NorikvScanRelid(ForeignScanState *node);
 extern int64 NorikvScanSkipped(ForeignScanState *node);
 
 #endif
