@@ -31,7 +31,7 @@ SELECT norikv.scan('con:');
 SELECT norikv.ping();
 SELECT norikv.server_info();
 \set VERBOSITY default
-ALTER SERVER norikv OPTIONS (DROP nodes);
+ALTER SERVER norikv OPTIONS (DROP nodes, DROP timeout);
 SELECT norikv.get('con:k');
 ALTER SERVER norikv RENAME TO elsewhere;
 SELECT norikv.get('con:k');
@@ -40,7 +40,7 @@ SELECT norikv.ping('elsewhere') > '0' AS elsewhere;
 -- A connection whose server changes is closed at the end of the transaction.
 BEGIN;
 SELECT norikv.ping('elsewhere') > '0' AS elsewhere;
-ALTER SERVER elsewhere OPTIONS (SET timeout '6s');
+ALTER SERVER elsewhere OPTIONS (ADD timeout '6s');
 SELECT server_name, valid FROM norikv.connections() WHERE server_name = 'elsewhere';
 COMMIT;
 SELECT server_name, valid FROM norikv.connections() WHERE server_name = 'elsewhere';

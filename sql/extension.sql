@@ -50,4 +50,15 @@ SELECT name, setting, context, vartype
  ORDER BY name;
 
 -- The embedded server may still be starting.
+DO $$
+BEGIN
+    FOR i IN 1 .. 10 LOOP
+        BEGIN
+            PERFORM norikv.ping();
+            EXIT;
+        EXCEPTION WHEN sqlclient_unable_to_establish_sqlconnection OR connection_failure THEN
+            NULL;
+        END;
+    END LOOP;
+END $$;
 SELECT norikv.ping() > '0' AS reachable;

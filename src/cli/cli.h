@@ -50,7 +50,8 @@ extern void cli_help(void);
 extern bool cli_parse_duration(const char *text, uint64_t *ms);
 extern bool cli_parse_version(const char *text, norikv_version *version);
 /* A key as it was given; memory is the caller's. False: said why. */
-extern bool cli_parse_key(const cli_options *options, const char *text, norikv_slice *key);
+extern bool cli_parse_key(const cli_options *options, const char *text,
+						  norikv_slice *key);
 
 /* ---- output.c ---- */
 
@@ -65,8 +66,8 @@ extern cli_exit cli_fail(const norikv_error *error);
 /* ---- commands.c ---- */
 
 extern bool cli_is_command(const char *name);
-extern cli_exit cli_run(norikv_client *client, const cli_options *options, const char *name,
-						int argc, char **argv);
+extern cli_exit cli_run(norikv_client *client, const cli_options *options,
+						const char *name, int argc, char **argv);
 
 /* ---- main.c ---- */
 

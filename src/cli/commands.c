@@ -28,7 +28,8 @@ interrupted(bool write)
 {
 	if (write)
 	{
-		fputs("norikv: interrupted; it is not known whether the write took effect\n", stderr);
+		fputs("norikv: interrupted; it is not known whether the write took effect\n",
+			  stderr);
 		return CLI_UNKNOWN;
 	}
 	return CLI_INTERRUPTED;
@@ -95,7 +96,8 @@ read_value(norikv_slice *value, char **memory)
 }
 
 static cli_exit
-write_key(norikv_client *client, const cli_options *options, const norikv_operation *operation)
+write_key(norikv_client *client, const cli_options *options,
+		  const norikv_operation *operation)
 {
 	norikv_call_options call_opts = call_options(options);
 	norikv_call *call = norikv_write(client, operation, &call_opts);
@@ -238,7 +240,8 @@ scan(norikv_client *client, const cli_options *options, int argc, char **argv)
 		request.end = end;
 		prefix_end = malloc(start.size + 1);
 		if (argc > 0 && prefix_end != NULL)
-			request.end = (norikv_slice) {prefix_end, norikv_prefix_end(start, prefix_end)};
+			request.end =
+				(norikv_slice){prefix_end, norikv_prefix_end(start, prefix_end)};
 		result = run_scan(client, options, &request);
 	}
 	free(prefix_end);
@@ -287,12 +290,19 @@ print_info(const norikv_info *info)
 	{
 		const char *name;
 		bool		has;
-	}			abilities[] = {
-		{"atomic_cas", info->atomic_cas}, {"create", info->create},
-		{"conditional_delete", info->conditional_delete}, {"ttl", info->ttl},
-		{"scan", info->scan}, {"batch", info->batch}, {"transactions", info->transactions},
-		{"add", info->add}, {"watch", info->watch}, {"quotas", info->quotas},
-		{"vectors", info->vectors}, {"durable", info->durable},
+	} abilities[] = {
+		{"atomic_cas", info->atomic_cas},
+		{"create", info->create},
+		{"conditional_delete", info->conditional_delete},
+		{"ttl", info->ttl},
+		{"scan", info->scan},
+		{"batch", info->batch},
+		{"transactions", info->transactions},
+		{"add", info->add},
+		{"watch", info->watch},
+		{"quotas", info->quotas},
+		{"vectors", info->vectors},
+		{"durable", info->durable},
 	};
 
 	printf("name\t%s\nversion\t%s\nengine\t%s\nstore_id\t%s\n",
@@ -361,7 +371,8 @@ watch(norikv_client *client, const cli_options *options, int argc, char **argv)
 		else
 		{
 			entry = norikv_call_entry(call);
-			if (first || entry->version.index != last.index || entry->version.term != last.term)
+			if (first || entry->version.index != last.index ||
+				entry->version.term != last.term)
 			{
 				if (entry->version.index == 0)
 					fputs("(absent)", stdout);

@@ -8,51 +8,54 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+static const char help_text[] =
+"norikv - reads and writes the keys of a NoriKV server\n"
+"\n"
+"Usage: norikv [OPTION]... COMMAND\n"
+"\n"
+"Commands:\n"
+"  get KEY            print the value, as it is\n"
+"  put KEY [VALUE]    write; without VALUE, or with -, it is read from standard input\n"
+"  delete KEY         delete\n"
+"  scan [PREFIX]      print key, tab, value of every key, in byte order\n"
+"  ping               one round trip and how long it took\n"
+"  info               what the server is and can do\n"
+"  watch KEY          print the value whenever it has changed\n"
+"\n"
+"Options:\n"
+"  -n, --nodes LIST           host:port, [v6]:port or unix:/path, several with commas\n"
+"                             (default: $NORIKV_NODES, or localhost:7447)\n"
+"  -t, --timeout TIME         of the whole command, or of a page of a scan (5s)\n"
+"  -c, --consistency LEVEL    strong, eventual or bounded_staleness\n"
+"  -x, --hex                  keys are given and printed as hexadecimal digits\n"
+"  -0, --null                 fields and records end with a zero byte, unescaped\n"
+"      --ttl TIME             put: the key expires then\n"
+"      --if-absent            put: only if there is no such key\n"
+"      --if-version T/I       put, delete: only if the key has this version\n"
+"      --idempotency-key KEY  put, delete: a repeat with this key does nothing again\n"
+"      --start KEY            scan: from this key on\n"
+"      --end KEY              scan: up to but without this key\n"
+"      --limit N              scan: so many keys at most\n"
+"      --reverse              scan: from the last key to the first\n"
+"      --keys-only            scan: without values\n"
+"      --count                scan: only how many keys there are\n"
+"      --interval TIME        watch: how often it looks (1s)\n"
+"      --changes N            watch: ends after so many values\n"
+"  -h, --help                 this text\n"
+"  -V, --version              the version\n"
+"\n"
+"TIME is a number with ms, s, min, h or d; without a unit, seconds.\n"
+"Scanned keys and values have \\t, \\n, \\r, \\\\ and other control bytes escaped.\n"
+"\n"
+"$NORIKV_TOKEN is sent as bearer token where it is set.\n"
+"\n"
+"Exit codes: 0 done, 1 no such key or condition not met, 2 usage, 3 failed,\n"
+"4 a write was sent and it is not known whether it took effect.\n";
+
 void
 cli_help(void)
 {
-	fputs("norikv - reads and writes the keys of a NoriKV server\n"
-		  "\n"
-		  "Usage: norikv [OPTION]... COMMAND\n"
-		  "\n"
-		  "Commands:\n"
-		  "  get KEY            print the value, as it is\n"
-		  "  put KEY [VALUE]    write; without VALUE, or with -, it is read from standard input\n"
-		  "  delete KEY         delete\n"
-		  "  scan [PREFIX]      print key, tab, value of every key, in byte order\n"
-		  "  ping               one round trip and how long it took\n"
-		  "  info               what the server is and can do\n"
-		  "  watch KEY          print the value whenever it has changed\n"
-		  "\n"
-		  "Options:\n"
-		  "  -n, --nodes LIST           host:port, [v6]:port or unix:/path, several with commas\n"
-		  "                             (default: $NORIKV_NODES, or localhost:7447)\n"
-		  "  -t, --timeout TIME         of the whole command, or of a page of a scan (5s)\n"
-		  "  -c, --consistency LEVEL    strong, eventual or bounded_staleness\n"
-		  "  -x, --hex                  keys are given and printed as hexadecimal digits\n"
-		  "  -0, --null                 fields and records end with a zero byte, unescaped\n"
-		  "      --ttl TIME             put: the key expires then\n"
-		  "      --if-absent            put: only if there is no such key\n"
-		  "      --if-version T/I       put, delete: only if the key has this version\n"
-		  "      --idempotency-key KEY  put, delete: a repeat with this key does nothing again\n"
-		  "      --start KEY            scan: from this key on\n"
-		  "      --end KEY              scan: up to but without this key\n"
-		  "      --limit N              scan: so many keys at most\n"
-		  "      --reverse              scan: from the last key to the first\n"
-		  "      --keys-only            scan: without values\n"
-		  "      --count                scan: only how many keys there are\n"
-		  "      --interval TIME        watch: how often it looks (1s)\n"
-		  "      --changes N            watch: ends after so many values\n"
-		  "  -h, --help                 this text\n"
-		  "  -V, --version              the version\n"
-		  "\n"
-		  "TIME is a number with ms, s, min, h or d; without a unit, seconds.\n"
-		  "Scanned keys and values have \\t, \\n, \\r, \\\\ and other control bytes escaped (\\xNN).\n"
-		  "\n"
-		  "$NORIKV_TOKEN is sent as bearer token where it is set.\n"
-		  "\n"
-		  "Exit codes: 0 done, 1 no such key or condition not met, 2 usage, 3 failed,\n"
-		  "4 a write was sent and it is not known whether it took effect.\n", stdout);
+	fputs(help_text, stdout);
 }
 
 bool
@@ -63,7 +66,8 @@ cli_parse_duration(const char *text, uint64_t *ms)
 		const char *name;
 		uint64_t	ms;
 	}			units[] = {
-		{"ms", 1}, {"s", 1000}, {"", 1000}, {"min", 60000}, {"h", 3600000}, {"d", 86400000},
+		{"ms", 1}, {"s", 1000}, {"", 1000}, {"min", 60000}, {"h", 3600000},
+		{"d", 86400000},
 	};
 	char	   *unit;
 	unsigned long long number;
@@ -100,8 +104,8 @@ cli_parse_version(const char *text, norikv_version *version)
 		return false;
 	memcpy(term, text, slash - text);
 	term[slash - text] = '\0';
-	return parse_number(term, &version->term) && parse_number(slash + 1, &version->index) &&
-		version->index != 0;
+	return parse_number(term, &version->term) &&
+		parse_number(slash + 1, &version->index) && version->index != 0;
 }
 
 static int
@@ -137,8 +141,8 @@ cli_parse_key(const cli_options *options, const char *text, norikv_slice *key)
 
 		if (digit < 0 || size % 2 != 0)
 		{
-			fprintf(stderr, "norikv: with --hex, \"%s\" is no key: it needs an even number of "
-					"hexadecimal digits\n", text);
+			fprintf(stderr, "norikv: with --hex, \"%s\" is no key: it needs an even "
+					"number of hexadecimal digits\n", text);
 			free(bytes);
 			return false;
 		}
@@ -150,8 +154,8 @@ cli_parse_key(const cli_options *options, const char *text, norikv_slice *key)
 enum
 {
 	OPTION_TTL = 256, OPTION_IF_ABSENT, OPTION_IF_VERSION, OPTION_IDEMPOTENCY_KEY,
-	OPTION_START, OPTION_END, OPTION_LIMIT, OPTION_REVERSE, OPTION_KEYS_ONLY, OPTION_COUNT,
-	OPTION_INTERVAL, OPTION_CHANGES
+	OPTION_START, OPTION_END, OPTION_LIMIT, OPTION_REVERSE, OPTION_KEYS_ONLY,
+	OPTION_COUNT, OPTION_INTERVAL, OPTION_CHANGES
 };
 
 static const struct option long_options[] = {
@@ -268,8 +272,8 @@ cli_parse(int argc, char **argv, cli_options *options)
 		}
 		if (!apply(option, optarg, options))
 		{
-			fprintf(stderr, "norikv: \"%s\" is no value for this option; see norikv --help\n",
-					optarg);
+			fprintf(stderr, "norikv: \"%s\" is no value for this option; see "
+					"norikv --help\n", optarg);
 			return -1;
 		}
 	}

@@ -33,7 +33,10 @@ probe_ended(nk_rpc *rpc)
 		free(rpc);
 		return;
 	}
-	if (rpc->error.code == NORIKV_UNIMPLEMENTED)
+	/* where the credentials are refused, the request itself shall hear it */
+	if (rpc->error.code == NORIKV_UNIMPLEMENTED ||
+		rpc->error.code == NORIKV_UNAUTHENTICATED ||
+		rpc->error.code == NORIKV_PERMISSION_DENIED)
 		node->abilities.known = NK_NO;
 	nk_abilities_known(node);
 	if (node->abilities.known != NK_UNKNOWN)

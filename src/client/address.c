@@ -81,11 +81,13 @@ parse_bracketed(const char *text, size_t size, nk_address *address, norikv_error
 		inet_pton(AF_INET6, host, &ignored) != 1 || (rest > 0 && close[1] != ':'))
 	{
 		nk_error_set(error, NORIKV_INVALID_ARGUMENT,
-					 "nodes: \"%.*s\" is no IPv6 address like [::1]:7447", (int) size, text);
+					 "nodes: \"%.*s\" is no IPv6 address like [::1]:7447", (int) size,
+					 text);
 		return false;
 	}
 	if (rest == 0)
-		snprintf(address->name, sizeof(address->name), "[%s]:%d", host, WIRE_DEFAULT_PORT);
+		snprintf(address->name, sizeof(address->name), "[%s]:%d", host,
+				 WIRE_DEFAULT_PORT);
 	else if (!parse_port(close + 2, rest - 1, error))
 		return false;
 	snprintf(address->target, sizeof(address->target), "ipv6:%s", address->name);
@@ -103,7 +105,7 @@ parse_host(const char *text, size_t size, nk_address *address, norikv_error *err
 	if (colon != NULL && memchr(colon + 1, ':', size - host_size - 1) != NULL)
 	{
 		nk_error_set(error, NORIKV_INVALID_ARGUMENT,
-					 "nodes: \"%.*s\": write an IPv6 address in brackets, like [::1]:7447",
+					 "nodes: \"%.*s\": an IPv6 address needs brackets, like [::1]:7447",
 					 (int) size, text);
 		return false;
 	}
@@ -138,7 +140,8 @@ parse_one(const char *text, size_t size, nk_address *address, norikv_error *erro
 	if (size > 240)
 	{
 		nk_error_set(error, NORIKV_INVALID_ARGUMENT,
-					 "nodes: an address of %zu bytes is too long, the limit is 240", size);
+					 "nodes: an address of %zu bytes is too long, the limit is 240",
+					 size);
 		return false;
 	}
 	memcpy(address->name, text, size);
@@ -168,8 +171,8 @@ nk_addresses_parse(const char *nodes, nk_address *addresses, int max, norikv_err
 		if (end == at)
 		{
 			nk_error_set(error, NORIKV_INVALID_ARGUMENT,
-						 "nodes: an address is empty; write \"host:port\" or \"unix:/path\", "
-						 "several with commas");
+						 "nodes: an address is empty; write \"host:port\" or "
+						 "\"unix:/path\", several with commas");
 			return -1;
 		}
 		if (count == max)

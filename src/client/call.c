@@ -66,8 +66,9 @@ nk_call_new(norikv_client *client, size_t size, const nk_call_type *type,
 		call->consistency = nk_consistency(options->consistency);
 	if (call->consistency == NULL)
 		nk_call_fail(call, NORIKV_INVALID_ARGUMENT,
-					 "consistency \"%.100s\" is not known: it must be strong, eventual or "
-					 "bounded_staleness", options->consistency);
+					 "consistency \"%.100s\" is not known: it must be strong, "
+					 "eventual or bounded_staleness",
+					 options->consistency);
 	else if (options != NULL && options->idempotency_key.size > WIRE_MAX_IDEMPOTENCY_KEY)
 		nk_call_fail(call, NORIKV_INVALID_ARGUMENT,
 					 "idempotency key of %zu bytes is too long, the limit is %d",
@@ -116,7 +117,8 @@ void
 nk_note_sent(nk_rpc *rpc, const grpc_byte_buffer *message)
 {
 	if (rpc->call != NULL)
-		rpc->call->stats.bytes_sent += grpc_byte_buffer_length((grpc_byte_buffer *) message);
+		rpc->call->stats.bytes_sent +=
+			grpc_byte_buffer_length((grpc_byte_buffer *) message);
 }
 
 /* ---- The end ---- */

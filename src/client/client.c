@@ -47,7 +47,8 @@ norikv_nodes_valid(const char *nodes, norikv_error *error)
 }
 
 static bool
-in_range(const char *name, uint32_t value, uint32_t low, uint32_t high, norikv_error *error)
+in_range(const char *name, uint32_t value, uint32_t low, uint32_t high,
+		 norikv_error *error)
 {
 	if (value >= low && value <= high)
 		return true;
@@ -72,8 +73,9 @@ check_options(const norikv_options *options, norikv_error *error)
 	if (nk_consistency(options->consistency) == NULL)
 	{
 		nk_error_set(error, NORIKV_INVALID_ARGUMENT,
-					 "consistency \"%.100s\" is not known: it must be strong, eventual or "
-					 "bounded_staleness", options->consistency);
+					 "consistency \"%.100s\" is not known: it must be strong, "
+					 "eventual or bounded_staleness",
+					 options->consistency);
 		return false;
 	}
 	/* HTTP/2 would refuse the whole call */
@@ -82,7 +84,8 @@ check_options(const norikv_options *options, norikv_error *error)
 		if (*at < 0x21 || *at > 0x7e)
 		{
 			nk_error_set(error, NORIKV_INVALID_ARGUMENT,
-						 "token: byte %td is not a printable ASCII character", at - token);
+						 "token: byte %td is not a printable ASCII character",
+						 at - token);
 			return false;
 		}
 	}
@@ -120,7 +123,8 @@ init_nodes(norikv_client *client, const char *nodes, norikv_error *error)
 		nk_error_set(error, NORIKV_RESOURCE_EXHAUSTED, "out of memory");
 		return false;
 	}
-	count = nk_addresses_parse(nodes != NULL ? nodes : "", addresses, NK_MAX_NODES, error);
+	count =
+		nk_addresses_parse(nodes != NULL ? nodes : "", addresses, NK_MAX_NODES, error);
 	if (count > 0)
 	{
 		client->nodes = calloc(count, sizeof(*client->nodes));

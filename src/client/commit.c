@@ -115,7 +115,8 @@ pack(commit_call *commit, const norikv_operation *operations, const char *idempo
 	{
 		size_t		length = chunk_length(operations + at, n - at);
 
-		if (!pack_chunk(commit, operations + at, length, idempotency_key, at + length == n))
+		if (!pack_chunk(commit, operations + at, length, idempotency_key,
+						at + length == n))
 			return false;
 		at += length;
 	}
@@ -221,8 +222,8 @@ commit_ended(nk_rpc *rpc)
 	if (rpc->error.code == NORIKV_OK && commit->received < commit->n_operations)
 	{
 		nk_error_set(&rpc->error, NORIKV_INTERNAL,
-					 "Commit on %s answered %zu of %zu operations", rpc->node->address.name,
-					 commit->received, commit->n_operations);
+					 "Commit on %s answered %zu of %zu operations",
+					 rpc->node->address.name, commit->received, commit->n_operations);
 		rpc->error.outcome_unknown = true;
 	}
 	nk_call_finish(call, &rpc->error);
@@ -276,7 +277,8 @@ static const nk_call_type commit_type = {
 static bool
 check_range(norikv_call *call, const norikv_operation *operation, int64_t at)
 {
-	if (operation->key.size > WIRE_MAX_KEY + 1 || operation->end_key.size > WIRE_MAX_KEY + 1)
+	if (operation->key.size > WIRE_MAX_KEY + 1 ||
+		operation->end_key.size > WIRE_MAX_KEY + 1)
 		nk_call_fail(call, NORIKV_INVALID_ARGUMENT,
 					 "a bound of the range to delete has more than %d bytes",
 					 WIRE_MAX_KEY + 1);
@@ -300,7 +302,8 @@ check(norikv_call *call, const norikv_operation *operation, int64_t at)
 		complaint = "its kind is not known";
 	else if (operation->kind == NORIKV_OP_CHECK && operation->condition == NORIKV_IF_ANY)
 		complaint = "a check needs a condition";
-	else if (operation->kind == NORIKV_OP_DELETE && operation->condition == NORIKV_IF_ABSENT)
+	else if (operation->kind == NORIKV_OP_DELETE &&
+			 operation->condition == NORIKV_IF_ABSENT)
 		complaint = "a delete cannot have the condition that the key is absent";
 	else if (operation->ttl > NORIKV_TTL_KEEP)
 		complaint = "its ttl is neither none, set nor keep";
@@ -337,7 +340,8 @@ commit_start(commit_call *commit, const norikv_operation *operations,
 		return;
 	}
 	/* an attempt has time for its bytes too: 1 MB/s is slow */
-	rpc->attempt_timeout_ms += (uint32_t) (bytes / 1000 < 86400000 ? bytes / 1000 : 86400000);
+	rpc->attempt_timeout_ms +=
+		(uint32_t) (bytes / 1000 < 86400000 ? bytes / 1000 : 86400000);
 	if (nk_route(call->client, rpc->key)->abilities.known == NK_NO)
 	{
 		rpc->node = nk_route(call->client, rpc->key);
@@ -348,8 +352,8 @@ commit_start(commit_call *commit, const norikv_operation *operations,
 }
 
 norikv_call *
-norikv_commit(norikv_client *client, const norikv_operation *operations, size_t n_operations,
-			  bool atomic, const norikv_call_options *options)
+norikv_commit(norikv_client *client, const norikv_operation *operations,
+			  size_t n_operations, bool atomic, const norikv_call_options *options)
 {
 	commit_call *commit = nk_call_new(client, sizeof(*commit), &commit_type, options);
 

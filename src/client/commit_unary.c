@@ -69,7 +69,8 @@ lane_finished(nk_write *write)
 static bool
 start_operation(commit_call *commit, commit_lane *lane)
 {
-	norikv_operation operation = unpacked(commit->chunk->operations[commit->next_operation]);
+	norikv_operation operation =
+		unpacked(commit->chunk->operations[commit->next_operation]);
 	char		key[NK_IDEMPOTENCY_KEY_SIZE + 24];
 
 	lane->operation = commit->chunk_first + commit->next_operation++;
@@ -98,8 +99,9 @@ next_chunk(commit_call *commit)
 	wire_arena_free(&commit->chunk_arena);
 	if (commit->next_chunk == commit->n_chunks)
 		return false;
-	commit->chunk = wire_unpack(&norikv__ext__v1__commit_request__descriptor,
-								&commit->chunk_arena, commit->chunks[commit->next_chunk++]);
+	commit->chunk =
+		wire_unpack(&norikv__ext__v1__commit_request__descriptor, &commit->chunk_arena,
+					commit->chunks[commit->next_chunk++]);
 	commit->next_operation = 0;
 	return commit->chunk != NULL;
 }
@@ -115,7 +117,8 @@ feed(commit_call *commit)
 
 		if (lane->busy)
 			continue;
-		if (commit->chunk == NULL || commit->next_operation == commit->chunk->n_operations)
+		if (commit->chunk == NULL ||
+			commit->next_operation == commit->chunk->n_operations)
 		{
 			/* requests under way point into the chunk */
 			if (commit->in_flight > 0 || !next_chunk(commit))

@@ -51,8 +51,7 @@ nk_get_response(nk_rpc *rpc, wire_arena *arena, grpc_byte_buffer *message,
 	/* OK without a version is how most servers say that there is no such key */
 	if (response->version == NULL)
 		return true;
-	entry->value.data = response->value.data;
-	entry->value.size = response->value.len;
+	entry->value = nk_bytes(response->value);
 	entry->version.term = response->version->term;
 	entry->version.index = response->version->index;
 	if (rpc->node->abilities.known != NK_YES && nk_is_tombstone(entry->value))
@@ -119,6 +118,7 @@ norikv_get(norikv_client *client, norikv_slice key, const norikv_call_options *o
 		return &get->call;
 	memcpy(get->key, key.data, key.size);
 	rpc->key = get->entry.key = (norikv_slice) {get->key, key.size};
-	nk_rpc_start(rpc, nk_get_request(rpc->key, get->call.consistency), get->call.deadline);
+	nk_rpc_start(rpc, nk_get_request(rpc->key, get->call.consistency),
+				 get->call.deadline);
 	return &get->call;
 }

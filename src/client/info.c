@@ -101,8 +101,8 @@ health_message(nk_rpc *rpc, grpc_byte_buffer *message)
 						   &rpc->call->arena, message);
 	if (response == NULL)
 		return false;
-	rpc->call->count =
-		response->status == GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__SERVING;
+	rpc->call->count = response->status ==
+					   GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__SERVING;
 	return true;
 }
 

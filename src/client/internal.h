@@ -245,7 +245,7 @@ struct nk_rpc
 	bool		pinned;			/* to this node */
 	bool		once;			/* no second attempt */
 	bool		anyway;			/* also where the node is not ready */
-	bool		patient;		/* a stream that may say nothing for as long as it likes */
+	bool		patient;		/* a stream that may say nothing for ever */
 	bool		unlimited;		/* a stream: no deadline of gRPC's, only the timer */
 	uint32_t	slot;			/* NK_NO_SLOT: the caller's key, or a read */
 	uint32_t	item;			/* for its owner */
@@ -396,6 +396,13 @@ extern void nk_note_sent(nk_rpc *rpc, const grpc_byte_buffer *message);
 
 #define NK_TOMBSTONE "\xff\0norikv:tombstone\0\xff"
 #define NK_IDEMPOTENCY_KEY_SIZE (WIRE_MAX_IDEMPOTENCY_KEY + 1)
+
+/* What was unpacked; never NULL, so that callers may hand it to memcpy(). */
+static inline norikv_slice
+nk_bytes(ProtobufCBinaryData bytes)
+{
+	return (norikv_slice) {bytes.data != NULL ? bytes.data : (const void *) "", bytes.len};
+}
 
 extern bool nk_is_tombstone(norikv_slice value);
 extern grpc_byte_buffer *nk_get_request(norikv_slice key, const char *consistency);

@@ -193,8 +193,7 @@ stream_message(nk_rpc *rpc, grpc_byte_buffer *message)
 	{
 		const Norikv__Ext__V1__Entry *entry = chunk->entries[i];
 
-		out[i].value.data = entry->value.data;
-		out[i].value.size = entry->value.len;
+		out[i].value = nk_bytes(entry->value);
 		out[i].version.term = entry->version_term;
 		out[i].version.index = entry->version_index;
 		out[i].expires_at_ms = entry->expires_at_ms;

@@ -67,7 +67,8 @@ create_channel(nk_node *node)
 	add_integer(&args, GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
 	add_integer(&args, GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1000);
 	/* also how long one connection may take */
-	add_integer(&args, GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, connect_ms < 100 ? 100 : connect_ms);
+	add_integer(&args, GRPC_ARG_MIN_RECONNECT_BACKOFF_MS,
+				connect_ms < 100 ? 100 : connect_ms);
 	add_integer(&args, GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, NK_MAX_RECEIVE);
 	add_integer(&args, GRPC_ARG_MAX_SEND_MESSAGE_LENGTH, -1);
 	/* NoriKV's own server answers compressed messages with UNIMPLEMENTED */
@@ -140,13 +141,28 @@ nk_node_ready(nk_node *node)
 }
 
 static void
+push(nk_rpc **list, nk_rpc *rpc)
+{
+	rpc->wait_next = *list;
+	rpc->wait_link = list;
+	if (*list != NULL)
+		(*list)->wait_link = &rpc->wait_next;
+	*list = rpc;
+}
+
+static void
 wake_waiting(nk_node *node, const char *failure)
 {
-	nk_rpc	   *list = node->waiting;
+	nk_rpc	   *list = NULL;
 
-	node->waiting = NULL;
-	if (list != NULL)
-		list->wait_link = &list;
+	/* who came last is first there: turned around, they go in the order they came */
+	while (node->waiting != NULL)
+	{
+		nk_rpc	   *rpc = node->waiting;
+
+		nk_node_remove_waiting(node, rpc);
+		push(&list, rpc);
+	}
 	while (list != NULL)
 	{
 		nk_rpc	   *rpc = list;
@@ -192,11 +208,7 @@ nk_node_watch_event(nk_node *node, bool success)
 void
 nk_node_add_waiting(nk_node *node, nk_rpc *rpc)
 {
-	rpc->wait_next = node->waiting;
-	rpc->wait_link = &node->waiting;
-	if (node->waiting != NULL)
-		node->waiting->wait_link = &rpc->wait_next;
-	node->waiting = rpc;
+	push(&node->waiting, rpc);
 }
 
 void

@@ -156,11 +156,11 @@ typedef struct norikv_options
 	const char *nodes;
 	/* Sent as "authorization: Bearer ..." with every call; NULL: not sent. */
 	const char *token;
-	uint32_t	timeout_ms;		/* a whole call with its retries; a page of a scan; 5000 */
+	uint32_t	timeout_ms;		/* a call with its retries, a page of a scan; 5000 */
 	uint32_t	attempt_timeout_ms; /* one try, or a pause within a stream; 1000 */
 	uint32_t	connect_timeout_ms; /* one connection; 1000 */
-	uint32_t	max_retries;	/* further tries after the first; 100: the deadline decides */
-	/* "strong", "eventual" or "bounded_staleness", where a call does not say; NULL: strong. */
+	uint32_t	max_retries;	/* after the first try; 100: the deadline decides */
+	/* For calls that do not say: "strong" (NULL), "eventual", "bounded_staleness". */
 	const char *consistency;
 	/* Believe that if_match is atomic where the server does not say so. */
 	bool		trust_cas;
@@ -178,10 +178,11 @@ extern void norikv_options_init(norikv_options *options);
  * may go afterwards. Where several nodes are given they are taken for one cluster: a
  * call moves on to the next one where one is away, hangs or answers that it is not
  * the leader, and goes to the leader of its key's shard where the cluster's view
- * names one of them. Addresses that only a view names are never used. NULL with *error set
- * (INVALID_ARGUMENT naming the option) where the options are wrong.
+ * names one of them. Addresses that only a view names are never used. NULL with *error
+ * set (INVALID_ARGUMENT naming the option) where the options are wrong.
  */
-extern norikv_client *norikv_client_new(const norikv_options *options, norikv_error *error);
+extern norikv_client *norikv_client_new(const norikv_options *options,
+										norikv_error *error);
 
 /* Checks a nodes string as norikv_client_new() would. */
 extern bool norikv_nodes_valid(const char *nodes, norikv_error *error);
@@ -211,7 +212,7 @@ typedef struct norikv_call_options
 typedef struct norikv_entry
 {
 	norikv_slice key;
-	norikv_slice value;
+	norikv_slice value;			/* data is never NULL where there is one */
 	norikv_version version;		/* index 0: absent */
 	/* Store time, Unix epoch; 0: never, or the server did not say. */
 	uint64_t	expires_at_ms;
@@ -244,7 +245,8 @@ extern void norikv_call_free(norikv_call *call);
 
 typedef struct norikv_call_stats
 {
-	uint32_t	attempts;
+	uint32_t	attempts;		/* requests sent; a batch may take several */
+	uint32_t	retries;		/* how many of them repeated an earlier one */
 	uint64_t	bytes_sent;		/* messages, without HTTP/2's framing */
 	uint64_t	bytes_received;
 	uint64_t	round_trips;
@@ -302,7 +304,8 @@ extern bool norikv_call_snapshot_moved(const norikv_call *call);
 /* Get: its entry. Absent: version index 0. */
 extern const norikv_entry *norikv_call_entry(const norikv_call *call);
 /* MultiGet: all; Scan: the page at hand. */
-extern const norikv_entry *norikv_call_entries(const norikv_call *call, size_t *n_entries);
+extern const norikv_entry *norikv_call_entries(const norikv_call *call,
+											   size_t *n_entries);
 extern uint64_t norikv_call_count(const norikv_call *call);
 
 /* Writes. */
@@ -349,7 +352,7 @@ typedef struct norikv_operation_result
 	bool		outcome_unknown;
 	bool		version_mismatch;
 	const char *text;			/* empty where done */
-	norikv_version version;		/* done: the one written; version_mismatch: the present one */
+	norikv_version version;		/* done: the one written; mismatch: the one present */
 	bool		existed;		/* delete: there was one */
 	int64_t		value;			/* add: the new value */
 	uint64_t	deleted;		/* delete range: how many */
@@ -365,9 +368,9 @@ extern norikv_call *norikv_write(norikv_client *client, const norikv_operation *
  * each on its own; the call ends well, results tell, and on a server without
  * Commit the operations travel as pipelined unary calls.
  */
-extern norikv_call *norikv_commit(norikv_client *client, const norikv_operation *operations,
-								  size_t n_operations, bool atomic,
-								  const norikv_call_options *options);
+extern norikv_call *norikv_commit(norikv_client *client,
+								  const norikv_operation *operations, size_t n_operations,
+								  bool atomic, const norikv_call_options *options);
 
 /* Write: one result. Commit: one for each operation, in order. */
 extern const norikv_operation_result *norikv_call_results(const norikv_call *call,
@@ -405,14 +408,16 @@ typedef struct norikv_info
 } norikv_info;
 
 /* A server without Info is no error: name is empty and only ttl is true. */
-extern norikv_call *norikv_get_info(norikv_client *client, const norikv_call_options *options);
+extern norikv_call *norikv_get_info(norikv_client *client,
+									const norikv_call_options *options);
 extern const norikv_info *norikv_call_info(const norikv_call *call);
 
 /*
  * UNAVAILABLE where the server answers that it is not serving, UNIMPLEMENTED where it
  * has no health service.
  */
-extern norikv_call *norikv_health(norikv_client *client, const norikv_call_options *options);
+extern norikv_call *norikv_health(norikv_client *client,
+								  const norikv_call_options *options);
 
 typedef struct norikv_replica
 {

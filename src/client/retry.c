@@ -5,9 +5,9 @@
  * because it carries an idempotency key. What must be told apart is what a status
  * says about the write: executed, refused, or nothing at all. gRPC reports a lost
  * connection with the same codes a server uses, and its client library fakes the
- * trailers of such a status, so that "error received from peer" proves nothing.
- * Trailing metadata is the one thing only a server can have sent; short of it, the
- * texts decide, and what is not known to be a refusal counts as lost.
+ * trailers of such a status, so that "error received from peer" proves nothing. The
+ * texts decide, then, and trailing metadata, the one thing that only a server can
+ * have sent. What is not known to be a refusal counts as lost.
  */
 #include "internal.h"
 
@@ -26,25 +26,42 @@ is_transport(const char *text, size_t size)
 		says(text, size, "ENHANCE_YOUR_CALM") || says(text, size, "http2");
 }
 
+/*
+ * UNAVAILABLE is what gRPC itself says of a connection that broke, and also what a
+ * server says that has executed nothing, or one that does not know itself. Only
+ * words that are known to mean a refusal count as one.
+ */
 static nk_verdict
-judge_unavailable(const char *text, size_t size, bool from_server)
+judge_unavailable(const char *text, size_t size)
 {
-	/* gRPC's own words where a channel that was READY a moment ago no longer is */
-	if (says(text, size, "failed to connect to all addresses") ||
-		says(text, size, "DNS resolution failed"))
-		return NK_VERDICT_REFUSED;
-	if (says(text, size, "NOT_LEADER") || from_server)
-		return NK_VERDICT_REFUSED;
+	static const char *const refusals[] = {
+		/* NoriKV's own server */
+		"NOT_LEADER",
+		/* norikvd */
+		"nothing was done", "nothing was written", "this server is shutting down",
+		": try again",
+		/* gRPC, where a channel that was READY a moment ago no longer is */
+		"failed to connect to all addresses", "DNS resolution failed"
+	};
+
+	for (size_t i = 0; i < sizeof(refusals) / sizeof(refusals[0]); i++)
+	{
+		if (says(text, size, refusals[i]))
+			return NK_VERDICT_REFUSED;
+	}
 	return NK_VERDICT_LOST;
 }
 
 nk_verdict
 nk_judge(grpc_status_code status, const char *text, size_t size, bool from_server)
 {
+	/* norikvd, whatever the code */
+	if (status != GRPC_STATUS_OK && says(text, size, "outcome unknown"))
+		return NK_VERDICT_LOST;
 	switch (status)
 	{
 		case GRPC_STATUS_UNAVAILABLE:
-			return judge_unavailable(text, size, from_server);
+			return judge_unavailable(text, size);
 		case GRPC_STATUS_CANCELLED:
 		case GRPC_STATUS_DEADLINE_EXCEEDED:
 			/* also a server's "Timeout expired", after which the write may stand */
@@ -87,7 +104,8 @@ try_again(nk_rpc *rpc)
 	rpc->tries++;
 	if (rpc->tries >= nodes)
 		pause = nk_backoff(rpc->tries / nodes - 1, nk_random(client));
-	if (rpc->once || rpc->tries > client->options.max_retries || now + pause >= rpc->deadline)
+	if (rpc->once || rpc->tries > client->options.max_retries ||
+		now + pause >= rpc->deadline)
 	{
 		nk_rpc_end(rpc);
 		return;

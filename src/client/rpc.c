@@ -11,7 +11,8 @@
 #include <stdlib.h>
 
 void
-nk_rpc_init(nk_rpc *rpc, norikv_client *client, norikv_call *call, const nk_rpc_type *type)
+nk_rpc_init(nk_rpc *rpc, norikv_client *client, norikv_call *call,
+			const nk_rpc_type *type)
 {
 	memset(rpc, 0, offsetof(nk_rpc, error));
 	rpc->client = client;
@@ -185,6 +186,8 @@ start_attempt(nk_rpc *rpc)
 	if (rpc->call != NULL)
 	{
 		rpc->call->stats.attempts++;
+		if (rpc->attempts > 1)
+			rpc->call->stats.retries++;
 		rpc->call->stats.round_trips++;
 	}
 	if (rpc->type->shape == NK_UNARY)

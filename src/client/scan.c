@@ -54,7 +54,8 @@ pack_request(scan_call *scan)
 	request.end.data = (uint8_t *) end.data;
 	request.end.len = end.size;
 	request.reverse = scan->request.reverse;
-	request.max_rows = scan->request.max_rows == 0 ? 0 : scan->request.max_rows - scan->rows;
+	request.max_rows =
+		scan->request.max_rows == 0 ? 0 : scan->request.max_rows - scan->rows;
 	request.keys_only = scan->request.keys_only;
 	request.count_only = scan->request.count_only;
 	request.one_snapshot = scan->request.one_snapshot;
@@ -97,8 +98,8 @@ fill(scan_call *scan, scan_page *page, const Norikv__Ext__V1__ScanChunk *chunk)
 		if (entry->key.len < 1 || entry->key.len > WIRE_MAX_KEY)
 			return false;
 		page->entries[i] = (norikv_entry) {
-			.key = {entry->key.data, entry->key.len},
-			.value = {entry->value.data, entry->value.len},
+			.key = nk_bytes(entry->key),
+			.value = nk_bytes(entry->value),
 			.version = {entry->version_term, entry->version_index},
 			.expires_at_ms = entry->expires_at_ms,
 		};
@@ -151,9 +152,10 @@ scan_prepare(nk_rpc *rpc)
 		return true;
 	if (scan->rows > 0 && scan->request.one_snapshot)
 	{
-		nk_error_set(&rpc->error, NORIKV_ABORTED,
-					 "the scan broke after %llu rows, and cannot go on in the same snapshot",
-					 (unsigned long long) scan->rows);
+		nk_error_set(
+			&rpc->error, NORIKV_ABORTED,
+			"the scan broke after %llu rows, and cannot go on in the same snapshot",
+			(unsigned long long) scan->rows);
 		rpc->error.retriable = true;
 		nk_rpc_end(rpc);
 		return false;

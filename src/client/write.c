@@ -180,9 +180,9 @@ type_of(const norikv_operation *operation)
 }
 
 bool
-nk_write_start(nk_write *write, norikv_client *client, norikv_call *call, wire_arena *arena,
-			   void (*finished) (nk_write *write), const norikv_operation *operation,
-			   const char *idempotency_key)
+nk_write_start(nk_write *write, norikv_client *client, norikv_call *call,
+			   wire_arena *arena, void (*finished)(nk_write *write),
+			   const norikv_operation *operation, const char *idempotency_key)
 {
 	char		slot_key[NK_SLOT_KEY_SIZE];
 
@@ -203,7 +203,8 @@ nk_write_start(nk_write *write, norikv_client *client, norikv_call *call, wire_a
 			return false;
 		idempotency_key = slot_key;
 	}
-	nk_rpc_start(&write->rpc, nk_write_request(operation, idempotency_key), call->deadline);
+	nk_rpc_start(&write->rpc, nk_write_request(operation, idempotency_key),
+				 call->deadline);
 	return true;
 }
 
@@ -247,7 +248,8 @@ check(norikv_call *call, const norikv_operation *operation)
 
 	if (operation->kind != NORIKV_OP_PUT && operation->kind != NORIKV_OP_DELETE)
 		complaint = "it is neither a put nor a delete: use norikv_commit()";
-	else if (operation->kind == NORIKV_OP_DELETE && operation->condition == NORIKV_IF_ABSENT)
+	else if (operation->kind == NORIKV_OP_DELETE &&
+			 operation->condition == NORIKV_IF_ABSENT)
 		complaint = "a delete cannot have the condition that the key is absent";
 	else if (operation->kind == NORIKV_OP_PUT && operation->ttl == NORIKV_TTL_KEEP)
 		complaint = "it cannot keep the present ttl: use norikv_commit()";
@@ -279,7 +281,8 @@ norikv_write(norikv_client *client, const norikv_operation *operation,
 			 const norikv_call_options *options)
 {
 	size_t		key_room = operation->key.size <= WIRE_MAX_KEY ? operation->key.size : 0;
-	write_call *write = nk_call_new(client, sizeof(*write) + key_room, &write_type, options);
+	write_call *write =
+		nk_call_new(client, sizeof(*write) + key_room, &write_type, options);
 	norikv_operation_result *result;
 
 	if (write == NULL)

@@ -24,8 +24,9 @@ typedef struct nk_write
  * packed now. Where key is NULL a slot's is used; false when out of memory.
  */
 extern bool nk_write_start(nk_write *write, norikv_client *client, norikv_call *call,
-						   wire_arena *arena, void (*finished) (nk_write *write),
-						   const norikv_operation *operation, const char *idempotency_key);
+						   wire_arena *arena, void (*finished)(nk_write *write),
+						   const norikv_operation *operation,
+						   const char *idempotency_key);
 extern bool nk_write_message(nk_rpc *rpc, grpc_byte_buffer *message);
 extern grpc_byte_buffer *nk_write_request(const norikv_operation *operation,
 										  const char *idempotency_key);

@@ -135,8 +135,7 @@ write_document(Loop *loop, const NorikvDocument *old, NorikvCasAction action,
 	error = NorikvAwait(call);
 	if (error->code != NORIKV_OK)
 	{
-		if (error->outcome_unknown ||
-			(!error->version_mismatch && error->code != NORIKV_FAILED_PRECONDITION))
+		if (!NorikvIsUnmetCondition(error))
 			NorikvRaise(error, &call->subject);
 		loop->unmet = *error;
 	}

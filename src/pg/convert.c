@@ -10,6 +10,7 @@
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
+#include "utils/jsonb.h"
 #include "utils/timestamp.h"
 
 #define MAX_TTL_MS (INT64CONST(100) * 36525 * 24 * 36000) /* 100 years */

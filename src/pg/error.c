@@ -85,6 +85,22 @@ say_cause(const norikv_error *error)
 	return errdetail("%s", NorikvTextForMessage(error->text));
 }
 
+/*
+ * Both versions. Index 0 of the present one is an absent key or a server that does
+ * not tell; norikvd says which.
+ */
+static int
+say_versions(const norikv_error *error)
+{
+	if (!error->version_mismatch)
+		return say_cause(error);
+	if (error->present.index == 0 && strstr(error->text, "present absent") == NULL)
+		return errdetail("Expected version %s; the server does not tell the present one.",
+						 show_version(error->expected));
+	return errdetail("Expected version %s, present version %s.",
+					 show_version(error->expected), show_version(error->present));
+}
+
 static void
 raise_unmet_condition(const norikv_error *error, const NorikvSubject *subject)
 {
@@ -94,16 +110,12 @@ raise_unmet_condition(const norikv_error *error, const NorikvSubject *subject)
 	if (subject->condition == NORIKV_IF_ABSENT)
 		ereport(ERROR, errcode(ERRCODE_UNIQUE_VIOLATION),
 				errmsg("key %s already exists on server \"%s\"", key, server),
-				error->version_mismatch
+				error->version_mismatch && error->present.index != 0
 					? errdetail("Its version is %s.", show_version(error->present))
 					: say_cause(error));
 	ereport(ERROR, errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 			errmsg("version of key %s on server \"%s\" does not match", key, server),
-			error->version_mismatch
-				? errdetail("Expected version %s, present version %s.",
-							show_version(error->expected), show_version(error->present))
-				: say_cause(error),
-			errhint("Read the key again and decide anew."));
+			say_versions(error), errhint("Read the key again and decide anew."));
 }
 
 static void
@@ -212,13 +224,20 @@ raise_other(const norikv_error *error, const NorikvSubject *subject)
 	}
 }
 
+bool
+NorikvIsUnmetCondition(const norikv_error *error)
+{
+	return !error->outcome_unknown &&
+		   (error->version_mismatch || error->code == NORIKV_FAILED_PRECONDITION ||
+			error->code == NORIKV_ALREADY_EXISTS);
+}
+
 void
 NorikvRaise(const norikv_error *error, const NorikvSubject *subject)
 {
 	if (error->outcome_unknown)
 		raise_unknown_outcome(error, subject);
-	if (error->version_mismatch || error->code == NORIKV_FAILED_PRECONDITION ||
-		error->code == NORIKV_ALREADY_EXISTS)
+	if (NorikvIsUnmetCondition(error))
 		raise_unmet_condition(error, subject);
 	if (error->code == NORIKV_UNAVAILABLE || error->code == NORIKV_CANCELLED ||
 		(error->code == NORIKV_DEADLINE_EXCEEDED && error->never_sent))

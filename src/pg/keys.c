@@ -165,8 +165,7 @@ norikv_sql_try_put(PG_FUNCTION_ARGS)
 
 	if (error->code == NORIKV_OK)
 		return finish_put(call);
-	if (call->subject.condition == NORIKV_IF_ANY || error->outcome_unknown ||
-		(!error->version_mismatch && error->code != NORIKV_FAILED_PRECONDITION))
+	if (call->subject.condition == NORIKV_IF_ANY || !NorikvIsUnmetCondition(error))
 		NorikvRaise(error, &call->subject);
 	NorikvFree(call);
 	PG_RETURN_NULL();

@@ -15,7 +15,6 @@
 #include "lib/ilist.h"
 #include "nodes/pg_list.h"
 #include "portability/instr_time.h"
-#include "utils/jsonb.h"
 #include "utils/resowner.h"
 #include "utils/timestamp.h"
 
@@ -77,10 +76,12 @@ typedef struct NorikvColumnOptions
 	char *field; /* NULL: the column's name */
 } NorikvColumnOptions;
 
+/* Strings are allocated in the current memory context. */
 extern void NorikvLoadSettings(NorikvSettings *settings, List *server_options,
 							   List *user_options);
 extern void NorikvLoadTableOptions(NorikvTableOptions *table, List *given);
 extern void NorikvLoadColumnOptions(NorikvColumnOptions *column, List *given);
+/* The name as libnorikv takes it; NULL where it is none of the three. */
 extern const char *NorikvCheckConsistency(const char *consistency);
 
 /* ---- version.c: the type norikv.version ---- */
@@ -115,6 +116,7 @@ typedef enum NorikvOperation
 typedef struct NorikvStatServer NorikvStatServer;
 
 extern void NorikvStatInit(void);
+/* The server's records; NULL: no shared memory, or too many servers. */
 extern NorikvStatServer *NorikvStatAttach(Oid database, const char *server);
 extern void NorikvStatCount(NorikvStatServer *server, NorikvOperation operation,
 							bool failed, bool unknown, const norikv_call_stats *stats,
@@ -157,6 +159,7 @@ typedef struct NorikvConnection
 } NorikvConnection;
 
 extern void NorikvConnectionInit(void);
+/* The next function call looks up again which connection is meant. */
 extern void NorikvForgetTarget(void);
 /* Of the server that norikv.server names, for the current user; USAGE checked. */
 extern NorikvConnection *NorikvGetConnection(void);
@@ -167,8 +170,9 @@ extern NorikvConnection *NorikvGetTableConnection(Oid serverid, Oid userid);
 /* Of the server named; NULL: as NorikvGetConnection. */
 extern NorikvConnection *NorikvGetNamedConnection(const char *name);
 extern const NorikvCapabilities *NorikvGetCapabilities(NorikvConnection *connection);
-/* Of server_oid, or all for InvalidOid with all set; whether there was any. */
+/* All, or those of one server (InvalidOid: the embedded); whether there was one. */
 extern bool NorikvCloseConnections(bool all, Oid serverid);
+/* The list of NorikvConnection. */
 extern dlist_head *NorikvConnections(void);
 
 /* ---- call.c: calls and the one wait ---- */
@@ -219,6 +223,7 @@ extern void NorikvFinish(NorikvCall *call);
 extern const norikv_entry *NorikvFinishMultiGet(NorikvCall *call, size_t n_keys);
 /* The next page of a scan; false at its end. Raises its error. */
 extern bool NorikvNextPage(NorikvCall *call);
+/* Cancels it where it is under way; counts it. Never throws. */
 extern void NorikvFree(NorikvCall *call);
 extern void NorikvFreeCalls(NorikvConnection *connection);
 /* Sleeps; a cancel ends it by an error. */
@@ -234,6 +239,8 @@ extern void NorikvRestoreSignals(const sigset_t *saved);
 
 /* ---- error.c: the one place that maps errors ---- */
 
+/* Whether a write was refused because its condition did not hold. */
+extern bool NorikvIsUnmetCondition(const norikv_error *error);
 extern void NorikvRaise(const norikv_error *error, const NorikvSubject *subject)
 	pg_attribute_noreturn();
 /* Of one operation of a batch; the subject has its key. */
@@ -306,6 +313,7 @@ typedef struct NorikvCasOptions
 	int max_retries;
 } NorikvCasOptions;
 
+/* 40001 with both versions after the last retry. */
 extern void NorikvCompareAndSwap(NorikvConnection *connection, norikv_slice key,
 								 NorikvCasStep step, void *arg,
 								 const NorikvCasOptions *options);

@@ -196,7 +196,7 @@ NorikvStatCount(NorikvStatServer *server, NorikvOperation operation, bool failed
 	record->calls++;
 	record->errors += failed;
 	record->unknown += unknown;
-	record->retries += stats->attempts > 1 ? stats->attempts - 1 : 0;
+	record->retries += stats->retries;
 	record->bytes_in += stats->bytes_received;
 	record->bytes_out += stats->bytes_sent;
 	record->total_us += elapsed_us;

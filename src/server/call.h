@@ -26,7 +26,7 @@ struct call
 	grpc_call  *grpc;
 	gpr_timespec deadline;
 	grpc_metadata_array metadata;
-	grpc_byte_buffer *request;	/* the first message, unless client_streams */
+	grpc_byte_buffer *request;	/* the first message; a stream's are read */
 
 	atomic_int	count;
 	atomic_bool closed;			/* the caller is gone, or the deadline */
@@ -42,7 +42,7 @@ struct call
 	grpc_byte_buffer *sending;
 	bool		initial_metadata_sent;
 
-	wire_arena	arena;			/* the request, unpacked, and what goes with it */
+	wire_arena	arena;			/* the request, unpacked, and the like */
 	void	   *state;			/* the method's own */
 	void		(*free_state) (void *state);
 	bounds_peer *peer;
@@ -50,7 +50,7 @@ struct call
 	size_t		in_flight;		/* taken from what is in flight */
 
 	/* In the queue's list of calls that wait for their client. */
-	unsigned	waits;			/* sends and receives under way; under the queue's lock */
+	unsigned	waits;			/* sends and receives under way, by the queue's lock */
 	uint64_t	waiting_since_ms;
 	bool		dropped;		/* it has waited too long */
 	call	   *waiting_previous;

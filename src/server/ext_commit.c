@@ -189,18 +189,30 @@ take_header(call *owner, const Norikv__Ext__V1__CommitRequest *request, char *er
 								   &self->unit.idempotency_key, error);
 }
 
+/* Where the Commit itself is too large it will always be; else others are in its way. */
 static bool
 stage_memory(call *owner, size_t size)
 {
+	const bounds *staged = owner->server->staged;
+	unsigned long long most = bounds_peer_limit(staged);
 	char		error[REQUEST_ERROR_SIZE];
 
 	if (call_stage_memory(owner, size))
 		return true;
-	snprintf(error, sizeof(error), "this Commit and what else is staged are more than "
-			 "this server's memory for it: %llu bytes, %llu for one connection",
-			 (unsigned long long) bounds_limit(owner->server->staged),
-			 (unsigned long long) bounds_peer_limit(owner->server->staged));
-	refuse(owner, GRPC_STATUS_RESOURCE_EXHAUSTED, error);
+	if (owner->staged + size > most)
+	{
+		snprintf(error, sizeof(error), "this Commit needs more than %llu bytes of this "
+				 "server's memory, which is all that one may have", most);
+		refuse(owner, GRPC_STATUS_RESOURCE_EXHAUSTED, error);
+	}
+	else
+	{
+		snprintf(error, sizeof(error), "Commits that are not complete take all the "
+				 "memory there is for them, %llu bytes, %llu for one connection: "
+				 "try again",
+				 (unsigned long long) bounds_limit(staged), most);
+		refuse(owner, GRPC_STATUS_UNAVAILABLE, error);
+	}
 	return false;
 }
 

@@ -74,14 +74,14 @@ log_line(engine_log_level level, const char *format, ...)
 	(void) written;				/* nobody left to tell */
 }
 
-/* gRPC calls peers' misbehaviour an error; here it is the peer's business. */
+/*
+ * What gRPC calls an error is what a peer does wrong, and it repeats what the peer
+ * sent, credentials perhaps included.
+ */
 static void
 grpc_message(gpr_log_func_args *message)
 {
-	engine_log_level level = message->severity == GPR_LOG_SEVERITY_ERROR
-		? ENGINE_LOG_WARNING : ENGINE_LOG_DEBUG;
-
-	log_line(level, "gRPC: %s", message->message);
+	log_line(ENGINE_LOG_DEBUG, "gRPC: %s", message->message);
 }
 
 void

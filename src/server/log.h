@@ -15,7 +15,7 @@ extern bool log_level_parse(const char *name, engine_log_level *level);
 extern void log_line(engine_log_level level, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
-/* gRPC's own messages go the same way. Before grpc_init(). */
+/* gRPC's own messages become debug lines. Before grpc_init(). */
 extern void log_take_over_grpc(void);
 
 #endif

@@ -19,11 +19,12 @@
 #define PROCESS_ENDS_MS 4700
 
 /*
- * The part of --max-memory that staged Commits may take; the engine has the rest.
- * Messages in flight are seldom many: what they may take is only to keep clients
- * that do not read from taking everything, and is not set aside.
+ * Shares of --max-memory. What Commits that are not complete and messages in flight
+ * may take is not set aside: it is seldom used, and there to keep clients that do
+ * not go on from taking everything.
  */
-#define STAGED_SHARE 4
+#define ENGINE_MEMORY(total) ((total) / 4 * 3)
+#define STAGED_MEMORY(total) ((total) / 2)
 
 #define POLL_MS 5
 
@@ -57,7 +58,7 @@ open_engine(const options *opts, int *exit_status)
 		.data_dir = opts->data_dir,
 		.sync = opts->sync,
 		.adopt = opts->adopt,
-		.max_memory = opts->max_memory - opts->max_memory / STAGED_SHARE,
+		.max_memory = ENGINE_MEMORY(opts->max_memory),
 		.max_idempotency = opts->max_idempotency,
 		.owner = opts->owner,
 		.log = log_line,
@@ -144,7 +145,7 @@ run_server(const options *opts, engine *opened)
 {
 	server_options chosen = {
 		.engine = opened,
-		.max_staged = opts->max_memory / STAGED_SHARE,
+		.max_staged = STAGED_MEMORY(opts->max_memory),
 		.max_in_flight = opts->max_memory,
 		.absent_not_found = opts->absent_not_found,
 		.threads = opts->threads,

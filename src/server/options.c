@@ -209,9 +209,9 @@ static const option_entry option_table[] = {
 		"on (default): a write is answered when it is on disk.\n"
 	"off: a crash of the machine can lose acknowledged writes"},
 	{"max-memory", "SIZE", set_max_memory, "a size of at least 16m, such as 256m or 1g",
-		"bytes (suffixes k, m, g) for caches, write buffers and\n"
-		"staged Commits; as much again at most for other messages\n"
-	"in flight. Default: 256m"},
+		"bytes (suffixes k, m, g) for caches and write buffers;\n"
+		"beside it, staged Commits may take half as much, and other\n"
+	"messages in flight as much. Default: 256m"},
 	{"max-idempotency", "N", set_max_idempotency, "a number of records",
 		"idempotency keys remembered at most; more are refused\n"
 	"with RESOURCE_EXHAUSTED. Default: 1000000"},

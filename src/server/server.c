@@ -14,6 +14,7 @@
 
 #include "call.h"
 #include "log.h"
+#include "peer.h"
 
 /* Calls of unknown methods: answered at once, so a few posted are enough. */
 #define POSTED_UNKNOWN 32
@@ -170,12 +171,12 @@ server_start(server *self, const char *advertised)
 static void
 drop(call *slow, unsigned timeout_ms)
 {
-	char	   *peer = grpc_call_get_peer(slow->grpc);
+	char		peer[PEER_NAME_SIZE];
 
+	peer_name(slow->grpc, peer);
 	log_line(ENGINE_LOG_WARNING, "dropped a client that stalled in %s for %u s: %s",
 			 slow->method != NULL ? slow->method->name : "a method that is not served",
 			 timeout_ms / 1000, peer);
-	gpr_free(peer);
 	slow->dropped = true;
 	call_cancel(slow);
 }

@@ -11,7 +11,7 @@ use File::Path qw(make_path remove_tree);
 use POSIX qw(:sys_wait_h);
 use Time::HiRes qw(sleep time);
 
-our @EXPORT = qw(alternate bench_dir fresh_dir load row run_sql spawn stop table
+our @EXPORT = qw(alternate bench_dir fresh_dir load median row run_sql spawn stop table
   wait_for);
 
 my $programs = $ENV{NORIKV_BENCH} or die "NORIKV_BENCH is not set: use scripts/bench\n";
@@ -57,8 +57,9 @@ sub spawn
 
 	if ($pid == 0)
 	{
-		open(STDIN, '<', '/dev/null') && open(STDOUT, '>', $log) && open(STDERR, '>&', \*STDOUT)
-		  or POSIX::_exit(126);
+		open(STDIN, '<', '/dev/null') or POSIX::_exit(126);
+		open(STDOUT, '>', $log) or POSIX::_exit(126);
+		open(STDERR, '>&', \*STDOUT) or POSIX::_exit(126);
 		exec('setpriv', '--pdeathsig', 'INT', '--', @command) or POSIX::_exit(127);
 	}
 	$running{$pid} = { name => $name, log => $log };
@@ -111,9 +112,9 @@ sub run_sql
 {
 	my ($dir, $sql) = @_;
 
-	open(my $out, '-|', 'psql', '-XqAt', '-v', 'ON_ERROR_STOP=1', '-h', $dir, '-d', 'postgres',
-		'-c', $sql)
-	  or die "psql: $!\n";
+	my @psql = (qw(psql -XqAt -v ON_ERROR_STOP=1 -d postgres -h), $dir, '-c', $sql);
+
+	open(my $out, '-|', @psql) or die "psql: $!\n";
 	chomp(my @lines = <$out>);
 	close($out) or die "psql failed: $sql\n";
 	return $lines[-1];
@@ -159,7 +160,8 @@ sub row
 		target => ($relation eq '<=' ? 'at most ' : 'at least ') . $bound . ($unit // ''),
 		verdict => $held ? 'OK' : sprintf('missed by %.0f %%', $missed_by * 100)
 	  };
-	printf STDERR "%s: %s, against %s: %s (%s)\n", @{ $rows[-1] }{qw(what measured against ratio verdict)};
+	printf STDERR "%s: %s, against %s: %s (%s)\n",
+	  @{ $rows[-1] }{qw(what measured against ratio verdict)};
 }
 
 sub table

@@ -36,6 +36,12 @@ static grpc_completion_queue *queue;
 static void *method;
 static char *value;
 
+static gpr_timespec
+for_ever(void)
+{
+	return gpr_inf_future(GPR_CLOCK_MONOTONIC);
+}
+
 static grpc_byte_buffer *
 pack_put(bench_run *bench)
 {
@@ -65,10 +71,9 @@ put_start(pending_put *put, bench_run *bench)
 	put->began_at = bench_now();
 	grpc_metadata_array_init(&put->initial_metadata);
 	grpc_metadata_array_init(&put->trailing_metadata);
-	put->call = grpc_channel_create_registered_call(channel, NULL, GRPC_PROPAGATE_DEFAULTS,
-													queue, method,
-													gpr_inf_future(GPR_CLOCK_MONOTONIC),
-													NULL);
+	put->call = grpc_channel_create_registered_call(channel, NULL,
+													GRPC_PROPAGATE_DEFAULTS, queue,
+													method, for_ever(), NULL);
 	ops[0].op = GRPC_OP_SEND_INITIAL_METADATA;
 	ops[0].flags = GRPC_INITIAL_METADATA_WAIT_FOR_READY;
 	ops[1].op = GRPC_OP_SEND_MESSAGE;
@@ -170,9 +175,7 @@ main(int argc, char **argv)
 		put_start(&all[under_way], &bench);
 	while (under_way > 0)
 	{
-		grpc_event	event = grpc_completion_queue_next(queue,
-													   gpr_inf_future(GPR_CLOCK_MONOTONIC),
-													   NULL);
+		grpc_event	event = grpc_completion_queue_next(queue, for_ever(), NULL);
 
 		put_end(event.tag, &bench);
 		if (bench_now() < bench.ends_at && bench.errors == 0)
@@ -182,7 +185,7 @@ main(int argc, char **argv)
 	}
 	grpc_channel_destroy(channel);
 	grpc_completion_queue_shutdown(queue);
-	grpc_completion_queue_next(queue, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
+	grpc_completion_queue_next(queue, for_ever(), NULL);
 	grpc_completion_queue_destroy(queue);
 	grpc_shutdown();
 	free(all);

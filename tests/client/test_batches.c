@@ -151,6 +151,7 @@ test_multi_get_finds_out(void **state)
 {
 	fake_scene *scene = *state;
 	norikv_call *call;
+	int			asked;
 
 	fake_start(scene, 0, NULL);
 	fake_open(scene, 0, 1);
@@ -160,6 +161,11 @@ test_multi_get_finds_out(void **state)
 	assert_true(fake_count(scene, 0, "ext") >= 1);
 	assert_true(fake_count(scene, 0, "ext") <= 4);
 	assert_int_equal(fake_count(scene, 0, "gets"), N);
+	/* found out once */
+	asked = fake_count(scene, 0, "ext");
+	call = fake_wait_ok(scene, norikv_multi_get(scene->client, keys, 10, NULL));
+	norikv_call_free(call);
+	assert_int_equal(fake_count(scene, 0, "ext"), asked);
 }
 
 static void
@@ -284,9 +290,11 @@ test_commit_garbage(void **state)
 }
 
 static void
-expect_unimplemented(fake_scene *scene, const norikv_operation *list, size_t n, bool atomic)
+expect_unimplemented(fake_scene *scene, const norikv_operation *list, size_t n,
+					 bool atomic)
 {
-	norikv_call *call = fake_wait(scene, norikv_commit(scene->client, list, n, atomic, NULL));
+	norikv_call *call =
+		fake_wait(scene, norikv_commit(scene->client, list, n, atomic, NULL));
 
 	assert_int_equal(norikv_call_error(call)->code, NORIKV_UNIMPLEMENTED);
 	assert_false(norikv_call_error(call)->outcome_unknown);
@@ -376,8 +384,8 @@ test_commit_without_lost(void **state)
 	scene->options.attempt_timeout_ms = 200;
 	fake_open(scene, 0, 1);
 	make_keys();
-	norikv_call_free(fake_wait_ok(scene, norikv_commit(scene->client, operations, 50, false,
-														&options)));
+	norikv_call_free(fake_wait_ok(
+		scene, norikv_commit(scene->client, operations, 50, false, &options)));
 	assert_int_equal(fake_count(scene, 0, "applied"), 50);
 	fake_ask(scene, 0, "idempotency_key", key, sizeof(key));
 	assert_memory_equal(key, "mine/", 5);
@@ -491,6 +499,35 @@ test_slow_reader(void **state)
 	assert_int_equal(result.moved, 0);
 }
 
+/* While others are waited for, a scan that nobody reads must not run on. */
+static void
+test_scan_beside_others(void **state)
+{
+	fake_scene *scene = *state;
+	norikv_call *call;
+	size_t		rows = 0;
+	size_t		n;
+
+	fake_start(scene, 0, "--ext", "1", "--chunk", "77", NULL);
+	fake_open(scene, 0, 1);
+	commit_keys(scene, 1000);
+	call = norikv_scan(scene->client, &all_keys, NULL);
+	do
+	{
+		const norikv_entry *entries;
+
+		fake_wait_ok(scene, call);
+		entries = norikv_call_entries(call, &n);
+		for (int i = 0; i < 10; i++)
+			fake_put_now(scene, "other", "v");
+		for (size_t i = 0; i < n; i++)
+			assert_memory_equal(entries[i].key.data, keys[rows + i].data, 10);
+		rows += n;
+	} while (norikv_call_next(call));
+	assert_int_equal(rows, 1000);
+	norikv_call_free(call);
+}
+
 static void
 test_scan_given_up(void **state)
 {
@@ -551,12 +588,24 @@ main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fake_setup, fake_teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(test_multi_get), TEST(test_multi_get_breaks), TEST(test_multi_get_without),
-		TEST(test_multi_get_finds_out), TEST(test_one_fails), TEST(test_multi_get_given_up),
-		TEST(test_big_commit), TEST(test_commit_is_lost), TEST(test_commit_garbage),
-		TEST(test_commit_without), TEST(test_commit_without_each),
-		TEST(test_commit_without_lost), TEST(test_scan), TEST(test_scan_breaks),
-		TEST(test_slow_reader), TEST(test_scan_given_up), TEST(test_scan_without),
+		TEST(test_multi_get),
+		TEST(test_multi_get_breaks),
+		TEST(test_multi_get_without),
+		TEST(test_multi_get_finds_out),
+		TEST(test_one_fails),
+		TEST(test_multi_get_given_up),
+		TEST(test_big_commit),
+		TEST(test_commit_is_lost),
+		TEST(test_commit_garbage),
+		TEST(test_commit_without),
+		TEST(test_commit_without_each),
+		TEST(test_commit_without_lost),
+		TEST(test_scan),
+		TEST(test_scan_breaks),
+		TEST(test_slow_reader),
+		TEST(test_scan_beside_others),
+		TEST(test_scan_given_up),
+		TEST(test_scan_without),
 		TEST(test_scan_garbage),
 	};
 

@@ -51,7 +51,8 @@ test_keys(void **state)
 {
 	fake_scene *scene = *state;
 
-	fake_start(scene, 0, "--ext", "1", "--capabilities", "create,conditional_delete", NULL);
+	fake_start(scene, 0, "--ext", "1", "--capabilities", "create,conditional_delete",
+			   NULL);
 	assert_int_equal(run(scene, "put k 'a b'"), 0);
 	EXPECT("0/1\n");
 	assert_int_equal(run(scene, "get k"), 0);
@@ -99,11 +100,30 @@ static void
 test_usage(void **state)
 {
 	static const char *const wrong[] = {
-		"", "bogus", "get", "get a b", "put", "delete", "ping x", "--bogus", "get --timeout 0 a",
-		"get --timeout 5x a", "put --ttl -1 a b", "put --ttl 1y a b", "put --if-version 7 a b",
-		"put --if-version 1/0 a b", "put --if-absent --if-version 1/1 a b", "get --hex abc",
-		"get --hex zz", "scan p --start q", "scan --limit none", "-n 'a b' get k", "get ''",
-		"-c lease get k", "--timeout 99999999999999999999 get a", "watch --interval 0 k",
+		"",
+		"bogus",
+		"get",
+		"get a b",
+		"put",
+		"delete",
+		"ping x",
+		"--bogus",
+		"get --timeout 0 a",
+		"get --timeout 5x a",
+		"put --ttl -1 a b",
+		"put --ttl 1y a b",
+		"put --if-version 7 a b",
+		"put --if-version 1/0 a b",
+		"put --if-absent --if-version 1/1 a b",
+		"get --hex abc",
+		"get --hex zz",
+		"scan p --start q",
+		"scan --limit none",
+		"-n 'a b' get k",
+		"get ''",
+		"-c lease get k",
+		"--timeout 99999999999999999999 get a",
+		"watch --interval 0 k",
 	};
 	fake_scene *scene = *state;
 

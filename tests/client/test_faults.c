@@ -436,13 +436,26 @@ main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fake_setup, fake_teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(test_nobody_there), TEST(test_first_node_away), TEST(test_server_comes_late),
-		TEST(test_not_leader_yet), TEST(test_never_leader), TEST(test_other_is_leader),
-		TEST(test_retries_are_limited), TEST(test_hanging_node), TEST(test_hanging_server),
-		TEST(test_hangs_once), TEST(test_late_answers), TEST(test_lost_answer),
-		TEST(test_own_idempotency_key), TEST(test_statuses_that_hide_a_write),
-		TEST(test_they_never_end), TEST(test_refused_after_lost), TEST(test_server_dies),
-		TEST(test_connections_age), TEST(test_garbage), TEST(test_too_large),
+		TEST(test_nobody_there),
+		TEST(test_first_node_away),
+		TEST(test_server_comes_late),
+		TEST(test_not_leader_yet),
+		TEST(test_never_leader),
+		TEST(test_other_is_leader),
+		TEST(test_retries_are_limited),
+		TEST(test_hanging_node),
+		TEST(test_hanging_server),
+		TEST(test_hangs_once),
+		TEST(test_late_answers),
+		TEST(test_lost_answer),
+		TEST(test_own_idempotency_key),
+		TEST(test_statuses_that_hide_a_write),
+		TEST(test_they_never_end),
+		TEST(test_refused_after_lost),
+		TEST(test_server_dies),
+		TEST(test_connections_age),
+		TEST(test_garbage),
+		TEST(test_too_large),
 		TEST(test_not_serving),
 	};
 

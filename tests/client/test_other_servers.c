@@ -4,6 +4,7 @@
  * of the cluster.
  */
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -225,7 +226,8 @@ static void
 test_creates_in_a_batch(void **state)
 {
 	fake_scene *scene = *state;
-	norikv_operation list[3] = {fake_put("a", "1"), fake_put("b", "2"), fake_put("c", "3")};
+	norikv_operation list[3] = {fake_put("a", "1"), fake_put("b", "2"),
+								fake_put("c", "3")};
 	const norikv_operation_result *results;
 	norikv_call *call;
 	size_t		n;
@@ -312,16 +314,23 @@ test_capable_server(void **state)
 
 /* ---- Views of the cluster ---- */
 
-static void
+/* How many attempts it took. */
+static uint32_t
 read_keys(fake_scene *scene, int n)
 {
+	uint32_t	attempts = 0;
+
 	for (int i = 0; i < n; i++)
 	{
+		norikv_call *call;
 		char		key[16];
 
 		snprintf(key, sizeof(key), "key %d", i);
-		fake_expect(scene, key, NULL);
+		call = fake_wait_ok(scene, norikv_get(scene->client, NORIKV_SLICE(key), NULL));
+		attempts += norikv_call_get_stats(call).attempts;
+		norikv_call_free(call);
 	}
+	return attempts;
 }
 
 static void
@@ -334,6 +343,7 @@ test_routing(void **state)
 	for (int i = 0; i < 2; i++)
 		fake_start(scene, i, "--shards", "64", "--node", scene->nodes[0], "--node",
 				   scene->nodes[1], NULL);
+	scene->options.attempt_timeout_ms = 200;
 	fake_open(scene, 0, 2);
 	/* the first answer starts the watch; give its view time to come */
 	fake_expect(scene, "first", NULL);
@@ -347,7 +357,7 @@ test_routing(void **state)
 	}
 	for (int i = 0; i < 2; i++)
 		gets[i] = fake_count(scene, i, "gets");
-	read_keys(scene, 100);
+	assert_int_equal(read_keys(scene, 100), 100);
 	for (int i = 0; i < 100; i++)
 	{
 		char		key[16];
@@ -358,9 +368,13 @@ test_routing(void **state)
 	for (int i = 0; i < 2; i++)
 		assert_int_equal(fake_count(scene, i, "gets") - gets[i], expected[i]);
 	assert_true(expected[0] > 0 && expected[1] > 0);
-	/* a leader that is gone is not insisted upon */
+	/* a leader that hangs costs one attempt, not one for every key */
+	kill(scene->servers[1].pid, SIGSTOP);
+	assert_true(read_keys(scene, 20) <= 22);
+	kill(scene->servers[1].pid, SIGCONT);
+	/* and one that is gone none at all */
 	fake_stop(scene, 1);
-	read_keys(scene, 100);
+	assert_true(read_keys(scene, 100) <= 102);
 }
 
 static void

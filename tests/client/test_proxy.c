@@ -107,7 +107,8 @@ scene_set(void **state)
 
 	*state = stage;
 	work_dir_make(stage->dir, sizeof(stage->dir));
-	snprintf(stage->server_node, sizeof(stage->server_node), "unix:%s/server", stage->dir);
+	snprintf(stage->server_node, sizeof(stage->server_node), "unix:%s/server",
+			 stage->dir);
 	snprintf(stage->proxy_node, sizeof(stage->proxy_node), "unix:%s/proxy", stage->dir);
 	server_start(stage);
 	return 0;
@@ -174,8 +175,8 @@ put(norikv_client *client, const char *key, const char *value, step *done)
 }
 
 static norikv_error
-commit(norikv_client *client, const norikv_operation *operation, const char *idempotency_key,
-	   step *done)
+commit(norikv_client *client, const norikv_operation *operation,
+	   const char *idempotency_key, step *done)
 {
 	norikv_call_options options = {0};
 
@@ -239,7 +240,8 @@ adder_run(void *arg)
 {
 	worker	   *self = arg;
 	norikv_client *client = client_of(self->scene->proxy_node, 60000, 300);
-	norikv_operation add = {.kind = NORIKV_OP_ADD, .key = NORIKV_SLICE("sum"), .delta = 1};
+	norikv_operation add = {
+		.kind = NORIKV_OP_ADD, .key = NORIKV_SLICE("sum"), .delta = 1};
 
 	while (self->n_steps < self->rounds)
 	{
@@ -333,7 +335,8 @@ compare_steps(const void *a, const void *b)
 static bool
 later(norikv_version left, norikv_version right)
 {
-	return left.term > right.term || (left.term == right.term && left.index > right.index);
+	return left.term > right.term ||
+		(left.term == right.term && left.index > right.index);
 }
 
 /* Every value from 1 on once, and versions in the order of the values. */
@@ -366,8 +369,9 @@ race(scene *stage, void *(*run) (void *), unsigned rounds)
 	for (unsigned i = 0; i < N_WORKERS; i++)
 	{
 		if (workers[i].n_steps < rounds)
-			print_error("writer %u ended at step %u: code %d, %s%s\n", i, workers[i].n_steps,
-						(int) workers[i].error.code, workers[i].error.text,
+			print_error("writer %u ended at step %u: code %d, %s%s\n", i,
+						workers[i].n_steps, (int) workers[i].error.code,
+						workers[i].error.text,
 						workers[i].error.outcome_unknown ? " (outcome unknown)" : "");
 		assert_int_equal(workers[i].n_steps, rounds);
 	}
@@ -460,7 +464,8 @@ test_refused_create_stays_refused(void **state)
 	norikv_operation create = {
 		.kind = NORIKV_OP_PUT, .key = NORIKV_SLICE("number"), .value = NORIKV_SLICE("2"),
 		.condition = NORIKV_IF_ABSENT};
-	norikv_operation remove_it = {.kind = NORIKV_OP_DELETE, .key = NORIKV_SLICE("number")};
+	norikv_operation remove_it = {
+		.kind = NORIKV_OP_DELETE, .key = NORIKV_SLICE("number")};
 	norikv_error error;
 
 	assert_int_equal(put(direct, "number", "1", NULL).code, NORIKV_OK);
@@ -486,7 +491,8 @@ test_own_key_repeats(void **state)
 	scene	   *stage = *state;
 	norikv_client *through;
 	norikv_client *direct = client_of(stage->server_node, 5000, 1000);
-	norikv_operation add = {.kind = NORIKV_OP_ADD, .key = NORIKV_SLICE("sum"), .delta = 5};
+	norikv_operation add = {
+		.kind = NORIKV_OP_ADD, .key = NORIKV_SLICE("sum"), .delta = 5};
 	norikv_error error;
 	step		first;
 	step		second;

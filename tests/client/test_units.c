@@ -37,7 +37,8 @@ test_jump_hashes(void **state)
 	(void) state;
 	for (size_t i = 0; i < COUNT(jump_vectors); i++)
 	{
-		assert_int_equal(nk_jump_hash(jump_vectors[i].hash, 100), jump_vectors[i].bucket_100);
+		assert_int_equal(nk_jump_hash(jump_vectors[i].hash, 100),
+						 jump_vectors[i].bucket_100);
 		assert_int_equal(nk_jump_hash(jump_vectors[i].hash, 1024),
 						 jump_vectors[i].bucket_1024);
 	}
@@ -105,10 +106,14 @@ static void
 test_bad_addresses(void **state)
 {
 	static const char *const bad[] = {
-		"", " ", ",", "a:1,", ",a:1", "a:1,,b:2", "a:", "a:0", "a:65536", "a:1x", "a:-1",
-		"a:99999999999999999999", "::1", "::1:7447", "[::1", "[]:1", "[::1]x", "[1.2.3.4]:1",
-		"[::1]:", "unix:", "unix", "a b:1", "a/b:1", "dns:///a:1", "http://a:1", "a:1,a:1",
-		"a,a:7447", "a:1;b:2", "\xff:1",
+		"",			  " ",			 ",",		 "a:1,",
+		",a:1",		  "a:1,,b:2",	 "a:",		 "a:0",
+		"a:65536",	  "a:1x",		 "a:-1",	 "a:99999999999999999999",
+		"::1",		  "::1:7447",	 "[::1",	 "[]:1",
+		"[::1]x",	  "[1.2.3.4]:1", "[::1]:",	 "unix:",
+		"unix",		  "a b:1",		 "a/b:1",	 "dns:///a:1",
+		"http://a:1", "a:1,a:1",	 "a,a:7447", "a:1;b:2",
+		"\xff:1",
 	};
 	char		path[300];
 	char	   *many = calloc(NK_MAX_NODES + 1, 8);
@@ -204,9 +209,18 @@ test_verdicts(void **state)
 {
 	(void) state;
 	/* not executed, try elsewhere */
-	assert_int_equal(judge(GRPC_STATUS_UNAVAILABLE, "NOT_LEADER", false), NK_VERDICT_REFUSED);
-	assert_int_equal(judge(GRPC_STATUS_UNAVAILABLE, "shutting down", true),
+	assert_int_equal(judge(GRPC_STATUS_UNAVAILABLE, "NOT_LEADER", false),
 					 NK_VERDICT_REFUSED);
+	assert_int_equal(judge(GRPC_STATUS_UNAVAILABLE, "this server is shutting down",
+						   false), NK_VERDICT_REFUSED);
+	assert_int_equal(judge(GRPC_STATUS_UNAVAILABLE,
+						   "the store is being closed; nothing was done", false),
+					 NK_VERDICT_REFUSED);
+	/* a server that does not know either */
+	assert_int_equal(judge(GRPC_STATUS_UNAVAILABLE, "outcome unknown: the write failed",
+						   true), NK_VERDICT_LOST);
+	assert_int_equal(judge(GRPC_STATUS_RESOURCE_EXHAUSTED, "outcome unknown: disk full",
+						   true), NK_VERDICT_LOST);
 	assert_int_equal(judge(GRPC_STATUS_UNAVAILABLE,
 						   "failed to connect to all addresses; last error: x", false),
 					 NK_VERDICT_REFUSED);
@@ -214,14 +228,17 @@ test_verdicts(void **state)
 	assert_int_equal(judge(GRPC_STATUS_UNAVAILABLE, "Socket closed", false),
 					 NK_VERDICT_LOST);
 	assert_int_equal(judge(GRPC_STATUS_UNAVAILABLE, "", false), NK_VERDICT_LOST);
-	assert_int_equal(judge(GRPC_STATUS_CANCELLED, "Timeout expired", true), NK_VERDICT_LOST);
+	assert_int_equal(judge(GRPC_STATUS_CANCELLED, "Timeout expired", true),
+					 NK_VERDICT_LOST);
 	assert_int_equal(judge(GRPC_STATUS_INTERNAL, "CommitTimeout", true), NK_VERDICT_LOST);
 	assert_int_equal(judge(GRPC_STATUS_DEADLINE_EXCEEDED, "", true), NK_VERDICT_LOST);
 	assert_int_equal(judge(GRPC_STATUS_INTERNAL, "Received RST_STREAM with error code 2",
 						   false), NK_VERDICT_LOST);
-	assert_int_equal(judge(GRPC_STATUS_UNKNOWN, "Stream removed", false), NK_VERDICT_LOST);
+	assert_int_equal(judge(GRPC_STATUS_UNKNOWN, "Stream removed", false),
+					 NK_VERDICT_LOST);
 	/* answers */
-	assert_int_equal(judge(GRPC_STATUS_INTERNAL, "corrupt block", false), NK_VERDICT_DONE);
+	assert_int_equal(judge(GRPC_STATUS_INTERNAL, "corrupt block", false),
+					 NK_VERDICT_DONE);
 	assert_int_equal(judge(GRPC_STATUS_RESOURCE_EXHAUSTED, "disk full", false),
 					 NK_VERDICT_DONE);
 	assert_int_equal(judge(GRPC_STATUS_FAILED_PRECONDITION, "", false), NK_VERDICT_DONE);
@@ -273,10 +290,12 @@ test_shown_keys(void **state)
 	char		out[32];
 
 	(void) state;
-	assert_string_equal(nk_show_key(out, sizeof(out), NORIKV_SLICE("user:1")), "\"user:1\"");
+	assert_string_equal(nk_show_key(out, sizeof(out), NORIKV_SLICE("user:1")),
+						"\"user:1\"");
 	assert_string_equal(nk_show_key(out, sizeof(out), (norikv_slice) {"\0\"\xff", 3}),
 						"\"\\x00\\x22\\xff\"");
-	nk_show_key(out, sizeof(out), NORIKV_SLICE("a very long key that does not fit at all"));
+	nk_show_key(out, sizeof(out),
+				NORIKV_SLICE("a very long key that does not fit at all"));
 	assert_true(strlen(out) < sizeof(out));
 	assert_string_equal(out + strlen(out) - 4, "\"...");
 }
@@ -439,8 +458,9 @@ test_arguments(void **state)
 	expect_invalid(norikv_get(client, long_key, NULL), -1, "1025");
 	expect_invalid(norikv_multi_get(client, keys, 2, NULL), 1, "0 bytes");
 	expect_invalid(norikv_get(client, NORIKV_SLICE("k"), &call_options), -1, "lease");
-	expect_invalid(norikv_scan(client, &(norikv_scan_request) {.start = {big, 1026}}, NULL),
-				   -1, "1026");
+	expect_invalid(
+		norikv_scan(client, &(norikv_scan_request){.start = {big, 1026}}, NULL), -1,
+		"1026");
 
 #define INVALID(change, words) \
 	(bad = put, change, expect_invalid(norikv_write(client, &bad, NULL), -1, words), \

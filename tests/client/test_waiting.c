@@ -154,13 +154,43 @@ test_many_at_once(void **state)
 	}
 }
 
+/* Calls that wait for the first connection go out in the order they were made. */
+static void
+test_order(void **state)
+{
+	fake_scene *scene = *state;
+	norikv_call *calls[20];
+	char		values[20][32];
+
+	fake_start(scene, 0, NULL);
+	fake_open(scene, 0, 1);
+	for (int i = 0; i < 20; i++)
+	{
+		norikv_operation put;
+
+		snprintf(values[i], sizeof(values[i]), "%d", i);
+		put = fake_put("k", values[i]);
+		calls[i] = norikv_write(scene->client, &put, NULL);
+	}
+	assert_int_equal(norikv_wait(scene->client, calls, 20, -1), NORIKV_WAIT_DONE);
+	for (int i = 0; i < 20; i++)
+	{
+		size_t		n;
+
+		assert_int_equal(norikv_call_results(calls[i], &n)->version.index, i + 1);
+		norikv_call_free(calls[i]);
+	}
+	fake_expect(scene, "k", "19");
+}
+
 static void
 test_bytes(void **state)
 {
 	static char key[NORIKV_MAX_KEY];
 	static char value[NORIKV_MAX_VALUE];
 	fake_scene *scene = *state;
-	const norikv_slice keys[] = {{key, sizeof(key)}, {"\0", 1}, {"\xff\xfe", 2}, {"e", 1}};
+	const norikv_slice keys[] = {
+		{key, sizeof(key)}, {"\0", 1}, {"\xff\xfe", 2}, {"e", 1}};
 	const norikv_slice values[] = {{value, sizeof(value)}, {"a\0b", 3}, {"\xc3\x28", 2},
 	{NULL, 0}};
 
@@ -171,7 +201,8 @@ test_bytes(void **state)
 	fake_open(scene, 0, 1);
 	for (int i = 0; i < 4; i++)
 	{
-		norikv_operation put = {.kind = NORIKV_OP_PUT, .key = keys[i], .value = values[i]};
+		norikv_operation put = {
+			.kind = NORIKV_OP_PUT, .key = keys[i], .value = values[i]};
 		const norikv_entry *entry;
 		norikv_call *call;
 
@@ -272,7 +303,7 @@ main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fake_setup, fake_teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(test_hook), TEST(test_hook_everywhere), TEST(test_abandoned_calls),
-		TEST(test_many_at_once), TEST(test_bytes), TEST(test_tcp),
+		TEST(test_many_at_once), TEST(test_bytes), TEST(test_order), TEST(test_tcp),
 		TEST(test_silent_connection),
 	};
 

@@ -283,7 +283,8 @@ main(int argc, char **argv)
 	const disk_faults *(*get) (void);
 
 	(void) argc;
-	get = (const disk_faults *(*) (void)) preload_require("disk_faults", DISK_FAULTS_SYMBOL,
+	get = (const disk_faults *(*) (void)) preload_require("disk_faults",
+														  DISK_FAULTS_SYMBOL,
 														 argv);
 	faults = get();
 	return cmocka_run_group_tests_name("engine on a full disk", tests, NULL, NULL);

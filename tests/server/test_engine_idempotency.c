@@ -120,7 +120,8 @@ static void
 test_only_applied_writes_are_remembered(void **state)
 {
 	engine	   *on = ((fixture *) *state)->engine;
-	engine_op	put = {.kind = ENGINE_PUT, .key = TEXT("k"), .condition = ENGINE_IF_VERSION,
+	engine_op	put = {.kind = ENGINE_PUT, .key = TEXT("k"),
+		.condition = ENGINE_IF_VERSION,
 	.version = {1, 1}};
 	answer		done = commit_keyed(on, "job", "", &put, 1, true);
 
@@ -141,7 +142,8 @@ test_all_results_come_back(void **state)
 	engine_op	ops[] = {
 		{.kind = ENGINE_PUT, .key = TEXT("a"), .value = TEXT("1")},
 		{.kind = ENGINE_DELETE, .key = TEXT("none")},
-		{.kind = ENGINE_PUT, .key = TEXT("b"), .condition = ENGINE_IF_VERSION, .version = {9, 9}},
+		{.kind = ENGINE_PUT, .key = TEXT("b"), .condition = ENGINE_IF_VERSION,
+			.version = {9, 9}},
 		{.kind = ENGINE_ADD, .key = TEXT("n"), .delta = INT64_MIN},
 		{.kind = ENGINE_DELETE_RANGE, .key = TEXT("x"), .end_key = TEXT("y")},
 	};
@@ -260,7 +262,8 @@ test_late_attempt_in_slot(void **state)
 	done = commit_keyed(on, CLIENT "/0/1", "", &put, 1, true);
 	assert_int_equal(done.status.code, ENGINE_FAILED_PRECONDITION);
 	assert_true(done.repeated);
-	assert_string_equal(done.status.text, "Version mismatch: expected 1/1, present absent");
+	assert_string_equal(done.status.text,
+						"Version mismatch: expected 1/1, present absent");
 	answer_free(&done);
 	assert_value(on, "k", "1");
 
@@ -292,7 +295,8 @@ test_slot_keys_are_checked(void **state)
 						 ENGINE_INVALID_ARGUMENT);
 	memset(large, 'x', sizeof(large));
 	large[513] = '\0';
-	assert_int_equal(add_keyed(on, large, "", &value, &repeated), ENGINE_INVALID_ARGUMENT);
+	assert_int_equal(add_keyed(on, large, "", &value, &repeated),
+					 ENGINE_INVALID_ARGUMENT);
 	large[512] = '\0';
 	assert_int_equal(add_keyed(on, large, "", &value, &repeated), ENGINE_OK);
 	assert_added(on, CLIENT "/1/18446744073709551615", 2, false);
@@ -347,7 +351,8 @@ test_repeats_from_many_threads(void **state)
 	for (unsigned i = 0; i < SENDERS; i++)
 	{
 		senders[i] = (sender) {.on = on, .number = i, .requests = requests};
-		assert_int_equal(pthread_create(&senders[i].thread, NULL, send_repeats, &senders[i]),
+		assert_int_equal(pthread_create(&senders[i].thread, NULL, send_repeats,
+										&senders[i]),
 						 0);
 	}
 	for (unsigned i = 0; i < SENDERS; i++)
@@ -384,5 +389,6 @@ run_on(const char *name, CMFixtureFunction fixture_setup)
 int
 main(void)
 {
-	return run_on("memory", fixture_setup_memory) + run_on("rocksdb", fixture_setup_rocksdb);
+	return run_on("memory", fixture_setup_memory) + run_on("rocksdb",
+														   fixture_setup_rocksdb);
 }

@@ -131,7 +131,8 @@ test_expired_is_absent_to_all(void **state)
 {
 	fixture    *fix = *state;
 	engine	   *on = fix->engine;
-	engine_op	put = {.kind = ENGINE_PUT, .key = TEXT("k"), .condition = ENGINE_IF_VERSION};
+	engine_op	put = {.kind = ENGINE_PUT, .key = TEXT("k"),
+		.condition = ENGINE_IF_VERSION};
 	engine_op	add = {.kind = ENGINE_ADD, .key = TEXT("k"), .delta = 1,
 	.ttl = ENGINE_TTL_KEEP};
 	engine_status status;
@@ -187,34 +188,38 @@ test_restart_revives_nothing(void **state)
 	assert_absent(fix->engine, "long");
 }
 
+static int
+setup_unopened(void **state)
+{
+	*state = malloc(sizeof(fixture));
+	fixture_init(*state, "rocksdb");
+	return 0;
+}
+
 /* The same after a crash: what was shown is on disk before it is shown. */
 static void
 test_crash_revives_nothing(void **state)
 {
-	fixture		fix;
-	pid_t		child;
+	fixture    *fix = *state;
+	pid_t		child = fork();
 	int			status;
 
-	(void) state;
-	fixture_init(&fix, "rocksdb");
-	child = fork();
 	if (child == 0)
 	{
-		fixture_open(&fix);
-		put_ttl(fix.engine, "short", "1", 600000);
-		put_ttl(fix.engine, "long", "1", 2 * HOUR_MS);
-		fixture_pass_ms(&fix, HOUR_MS);
+		fixture_open(fix);
+		put_ttl(fix->engine, "short", "1", 600000);
+		put_ttl(fix->engine, "long", "1", 2 * HOUR_MS);
+		fixture_pass_ms(fix, HOUR_MS);
 		/* Not closed. */
-		_exit(get_text(fix.engine, "short").version.index == 0 ? 0 : 1);
+		_exit(get_text(fix->engine, "short").version.index == 0 ? 0 : 1);
 	}
 	assert_true(child > 0);
 	assert_int_equal(waitpid(child, &status, 0), child);
 	assert_int_equal(status, 0);
-	fixture_open(&fix);
-	assert_absent(fix.engine, "short");
-	assert_value(fix.engine, "long", "1");
-	assert_int_equal(put_text(fix.engine, "k", "").index, 3);
-	fixture_end(&fix);
+	fixture_open(fix);
+	assert_absent(fix->engine, "short");
+	assert_value(fix->engine, "long", "1");
+	assert_int_equal(put_text(fix->engine, "k", "").index, 3);
 }
 
 static void
@@ -339,51 +344,71 @@ all_expired(void *arg, engine_slice value)
 	return value.size > 0 && value.data[0] == 'x';
 }
 
+/* "x expired" where it is still stored; nothing else may be there. */
+static bool
+is_stored(table *on)
+{
+	table_value value;
+	engine_status status;
+	bool		found;
+
+	assert_true(on->methods->get(on, TABLE_DATA, TEXT("k"), &value, &status));
+	found = value.found;
+	if (found)
+		assert_memory_equal(value.bytes.data, "x expired", 9);
+	on->methods->release(on, &value, 1);
+	return found;
+}
+
+static void
+write_filler(table *on)
+{
+	static char filler[1000];
+	engine_status status;
+	char		key[16];
+
+	for (int i = 0; i < 4000; i++)
+	{
+		snprintf(key, sizeof(key), "%c%05d", i % 2 == 0 ? 'f' : 'p', i);
+		on->methods->put(on, TABLE_DATA, TEXT(key), slice_of(filler, sizeof(filler)),
+						 slice_of(NULL, 0));
+	}
+	assert_true(on->methods->write(on, false, &status));
+}
+
 /* What a compaction drops must not uncover what was there before. */
 static void
 test_compaction_reveals_nothing(void **state)
 {
-	char		directory[] = "/tmp/norikv-compaction-XXXXXX";
+	fixture    *fix = *state;
 	table_rocksdb_options options = {.max_memory = 1 << 24, .expired = all_expired};
 	engine_slice nothing = {NULL, 0};
 	engine_status status;
 	table	   *on;
-	char		filler[1000];
+	bool		dropped = false;
 
-	(void) state;
-	memset(filler, 'f', sizeof(filler));
-	assert_non_null(mkdtemp(directory));
-	options.directory = directory;
+	fixture_close(fix);
+	options.directory = fix->root;
 	on = table_rocksdb_open(&options, &status);
 	assert_non_null(on);
-	/* The older value goes to a file of its own, the expired one above it, and
-	 * enough besides that the files are compacted. */
-	for (int generation = 0; generation < 12; generation++)
+	/* Each in a file of its own, the older one further down. */
+	on->methods->put(on, TABLE_DATA, TEXT("k"), TEXT("older"), nothing);
+	write_filler(on);
+	on->methods->put(on, TABLE_DATA, TEXT("k"), TEXT("x expired"), nothing);
+	for (int i = 0; i < 100 && !dropped; i++)
 	{
-		for (int i = 0; i < 4000; i++)
-		{
-			char		key[16];
-
-			snprintf(key, sizeof(key), "f%05d", i);
-			on->methods->put(on, TABLE_DATA, TEXT(key), slice_of(filler, sizeof(filler)),
-							 nothing);
-		}
-		on->methods->put(on, TABLE_DATA, TEXT("k"),
-						 generation == 0 ? TEXT("older") : TEXT("x expired"), nothing);
-		assert_true(on->methods->write(on, false, &status));
+		write_filler(on);
+		dropped = !is_stored(on);
 	}
-	for (int i = 0; i < 2; i++)
+	assert_true(dropped);
+	for (int i = 0; i < 8; i++)
 	{
-		table_value value;
-
-		assert_true(on->methods->get(on, TABLE_DATA, TEXT("k"), &value, &status));
-		if (value.found)
-			assert_memory_equal(value.bytes.data, "x expired", 9);
-		on->methods->release(on, &value, 1);
-		assert_true(on->methods->reopen(on, &status));
+		write_filler(on);
+		assert_false(is_stored(on));
 	}
+	assert_true(on->methods->reopen(on, &status));
+	assert_false(is_stored(on));
 	on->methods->close(on);
-	remove_tree(directory);
 }
 
 /* A sweep is under way while the same keys are written anew. */
@@ -433,7 +458,8 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		/* First: no thread of this process is lost to its child. */
-		cmocka_unit_test(test_crash_revives_nothing),
+		cmocka_unit_test_setup_teardown(test_crash_revives_nothing, setup_unopened,
+										fixture_teardown),
 		cmocka_unit_test(test_clock_is_drawn_slowly),
 		cmocka_unit_test(test_clock_never_passes_its_bound),
 		ON(test_steps_end_no_lease, fixture_setup_memory),
@@ -448,7 +474,7 @@ main(void)
 		ON(test_sweep_ignores_stale_index, fixture_setup_memory),
 		ON(test_sweep_ignores_stale_index, fixture_setup_rocksdb),
 		ON(test_records_are_swept, fixture_setup_rocksdb),
-		cmocka_unit_test(test_compaction_reveals_nothing),
+		ON(test_compaction_reveals_nothing, fixture_setup_rocksdb),
 	};
 
 	return cmocka_run_group_tests_name("engine time", tests, NULL, NULL);

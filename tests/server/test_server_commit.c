@@ -24,7 +24,7 @@ static wire_client *client;
 static int
 start(void **state)
 {
-	/* The least there is: 4 MiB for what is in flight, 2 for one client. */
+	/* The least there is: 8 MiB for staged Commits, 4 for one connection. */
 	static const char *const more[] = {"--max-memory", "16m", NULL};
 	char		target[300];
 
@@ -283,22 +283,40 @@ test_staged_commits_are_bounded(void **state)
 		streams[i] = wire_start(client, WIRE_METHOD_COMMIT, 0, NULL);
 		send_operations(streams[i], &op, 1, true, NULL, false);
 	}
-	/* 3 of them are less than 2 MiB, 4 are more. */
+	/* 6 of them are less than 4 MiB, 7 are more. */
 	for (size_t i = 0; i < 10; i++)
 	{
 		send_operations(streams[i], NULL, 0, false, NULL, true);
 		wire_half_close(streams[i]);
 		answer = wire_receive(streams[i], &norikv__ext__v1__commit_response__descriptor);
-		if (wire_status(streams[i]) == GRPC_STATUS_RESOURCE_EXHAUSTED)
+		if (wire_status(streams[i]) == GRPC_STATUS_UNAVAILABLE)
 			refused++;
 		else
 			assert_true(answer->applied);
 	}
-	assert_in_range(refused, 1, 7);
+	assert_in_range(refused, 1, 4);
 	for (size_t i = 0; i < 10; i++)
 		wire_free(streams[i]);
 	/* What they held has been given back. */
 	wire_free(commit(client, &op, 1, true, NULL, &answer));
+	free(value);
+}
+
+static void
+test_a_commit_that_is_too_large(void **state)
+{
+	char	   *value = malloc(1000001);
+	Norikv__Ext__V1__Operation op = operation(PUT, "too large");
+	wire_stream *stream = wire_start(client, WIRE_METHOD_COMMIT, 0, NULL);
+	bool		sent = true;
+
+	(void) state;
+	memset(value, 'v', 1000000);
+	value[1000000] = '\0';
+	op.value = bytes_of(value);
+	for (int i = 0; i < 10 && sent; i++)
+		sent = send_operations(stream, &op, 1, i == 0, NULL, false);
+	assert_status(stream, GRPC_STATUS_RESOURCE_EXHAUSTED, "all that one may have");
 	free(value);
 }
 
@@ -315,6 +333,7 @@ main(void)
 		cmocka_unit_test(test_commit_checks_its_operations),
 		cmocka_unit_test(test_header_comes_once),
 		cmocka_unit_test(test_staged_commits_are_bounded),
+		cmocka_unit_test(test_a_commit_that_is_too_large),
 	};
 
 	return cmocka_run_group_tests(tests, start, stop);

@@ -308,7 +308,7 @@ test_a_reader_that_stalls_is_dropped(void **state)
 	stream = wire_start(client, WIRE_METHOD_SCAN, 0, NULL);
 	wire_send(stream, &request.base);
 	wire_half_close(stream);
-	wait_for_log(&server, "stalled in " WIRE_METHOD_SCAN);
+	wait_for_log(&server, "stalled in " WIRE_METHOD_SCAN " for 1 s: process ");
 	while (wire_receive(stream, &norikv__ext__v1__scan_chunk__descriptor) != NULL)
 		received++;
 	assert_in_range(received, 0, 31);

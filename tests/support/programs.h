@@ -12,7 +12,7 @@
 #include <stddef.h>
 #include <sys/types.h>
 
-/* The directory of this build, such as build/release: $NORIKV_BUILD, or around the test. */
+/* The directory of this build: $NORIKV_BUILD, or the one around the test. */
 extern const char *build_dir(void);
 
 /* A new directory under $TMPDIR; path takes its name. */
@@ -31,7 +31,8 @@ typedef struct program
  * waits until it says "ready"; false, with its words on standard error, where it
  * does not within 20 seconds. The arguments end with NULL.
  */
-extern bool program_start(program *running, const char *path, const char *const *arguments);
+extern bool program_start(program *running, const char *path,
+						  const char *const *arguments);
 /*
  * Sends the signal and waits for the end, which is made certain after 10 seconds.
  * Whether it ended as asked: by status 0, or by the very signal. What it

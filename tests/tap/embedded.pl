@@ -47,6 +47,8 @@ my ($postmaster) = slurp_file("$data/postmaster.pid") =~ /^(\d+)/;
 my %sockets =
   map { $_ => 1 } grep { /^socket:/ } map { readlink($_) // '' } glob "/proc/$postmaster/fd/*";
 is(scalar(grep { $sockets{$_} } @descriptors), 0, 'norikvd has no socket of the postmaster');
+my $output = readlink("/proc/$pid/fd/2");
+is(scalar(grep { $_ eq $output } @descriptors), 2, 'its output is all it has of the launcher');
 unlike(slurp_file("/proc/$pid/maps"), qr{norikv\.so|/SYSV|PostgreSQL\.},
 	"norikvd has no memory of PostgreSQL's");
 

@@ -103,5 +103,14 @@ is($node->safe_psql('postgres', q{SELECT norikv.put('k', 'v') IS NOT NULL; SELEC
 	"t\nv", 'and it answers');
 ok(-d $node->data_dir . '/elsewhere/run', 'the store is where norikv.data_dir says');
 
+# ---- pg_upgrade ----
+
+# It starts clusters with -b, and a new one must not get a store before the old
+# one's is moved there.
 $node->stop;
+command_ok([ 'pg_ctl', '-w', '-D', $node->data_dir, '-l', $node->logfile, '-o', '-b', 'start' ],
+	'PostgreSQL starts for pg_upgrade');
+is($node->safe_psql('postgres', 'SHOW norikv.embedded'), 'off', 'the embedded server is off then');
+is(scalar(norikvds($node)), 0, 'and does not run');
+command_ok([ 'pg_ctl', '-w', '-D', $node->data_dir, '-m', 'fast', 'stop' ], 'and stops');
 done_testing();

@@ -47,8 +47,8 @@ await_call(void)
 	call->text = "";
 	grpc_call_details_init(&call->details);
 	grpc_metadata_array_init(&call->metadata);
-	if (grpc_server_request_call(server, &call->call, &call->details, &call->metadata, queue,
-								 queue, call) != GRPC_CALL_OK)
+	if (grpc_server_request_call(server, &call->call, &call->details, &call->metadata,
+								 queue, queue, call) != GRPC_CALL_OK)
 		abort();
 }
 
@@ -206,19 +206,27 @@ parse(int argc, char **argv)
 	{
 		const char *name;
 		int		   *value;
-	}			numbers[] = {
-		{"--ext", &options.ext}, {"--absent-not-found", &options.absent_not_found},
-		{"--not-leader-ms", &options.not_leader_ms}, {"--not-leader", &options.not_leader},
-		{"--hang", &options.hang}, {"--lose", &options.lose},
+	} numbers[] = {
+		{"--ext", &options.ext},
+		{"--absent-not-found", &options.absent_not_found},
+		{"--not-leader-ms", &options.not_leader_ms},
+		{"--not-leader", &options.not_leader},
+		{"--hang", &options.hang},
+		{"--lose", &options.lose},
 		{"--timeout-expired", &options.timeout_expired},
-		{"--commit-timeout", &options.commit_timeout}, {"--garbage", &options.garbage},
-		{"--empty", &options.empty}, {"--die", &options.die},
-		{"--break-stream", &options.break_stream}, {"--delay-ms", &options.delay_ms},
+		{"--commit-timeout", &options.commit_timeout},
+		{"--garbage", &options.garbage},
+		{"--empty", &options.empty},
+		{"--die", &options.die},
+		{"--break-stream", &options.break_stream},
+		{"--delay-ms", &options.delay_ms},
 		{"--cas-gap-ms", &options.cas_gap_ms},
 		{"--other-put-version", &options.other_put_version},
 		{"--ignore-delete-condition", &options.ignore_delete_condition},
-		{"--too-large", &options.too_large}, {"--chunk", &options.chunk},
-		{"--max-age-ms", &options.max_age_ms}, {"--shards", &options.shards},
+		{"--too-large", &options.too_large},
+		{"--chunk", &options.chunk},
+		{"--max-age-ms", &options.max_age_ms},
+		{"--shards", &options.shards},
 		{"--not-serving", &options.not_serving},
 	};
 

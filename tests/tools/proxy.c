@@ -62,67 +62,69 @@ parse_fault(const char *name, const char *text)
 	return parsed;
 }
 
+static const struct
+{
+	const char *name;
+	fault_rate *rate;
+}			fault_options[] = {
+	{"drop-answer", &options.drop_answer},
+	{"delay-answer", &options.delay_answer},
+	{"delay-request", &options.delay_request},
+	{"duplicate", &options.duplicate},
+	{"cut", &options.cut},
+	{"refuse", &options.refuse},
+	{"refuse-connection", &options.refuse_connection},
+};
+
+#define N_FAULTS (sizeof(fault_options) / sizeof(fault_options[0]))
+#define FIRST_FAULT 256			/* above every letter */
+
+static void
+set_option(int option, const char *value)
+{
+	switch (option)
+	{
+		case 'l':
+			if (strncmp(value, "unix:", 5) != 0)
+				fail_usage("--listen takes unix:PATH", value);
+			options.listen = value + 5;
+			break;
+		case 'u':
+			options.upstream = value;
+			break;
+		case 's':
+			options.seed = strtoull(value, NULL, 10);
+			break;
+		case 'o':
+			options.only = value;
+			break;
+		default:
+			*fault_options[option - FIRST_FAULT].rate =
+				parse_fault(fault_options[option - FIRST_FAULT].name, value);
+	}
+}
+
 static void
 parse_options(int argc, char **argv)
 {
-	static const struct option known[] = {
+	struct option known[4 + N_FAULTS + 1] = {
 		{"listen", required_argument, NULL, 'l'},
 		{"upstream", required_argument, NULL, 'u'},
 		{"seed", required_argument, NULL, 's'},
 		{"only", required_argument, NULL, 'o'},
-		{"drop-answer", required_argument, NULL, 'a'},
-		{"delay-answer", required_argument, NULL, 'd'},
-		{"delay-request", required_argument, NULL, 'D'},
-		{"duplicate", required_argument, NULL, '2'},
-		{"cut", required_argument, NULL, 'c'},
-		{"refuse", required_argument, NULL, 'r'},
-		{"refuse-connection", required_argument, NULL, 'R'},
-		{NULL}
 	};
 	int			option;
 
+	for (size_t i = 0; i < N_FAULTS; i++)
+		known[4 + i] = (struct option) {
+			fault_options[i].name, required_argument, NULL, FIRST_FAULT + (int) i};
 	options.seed = 1;
 	while ((option = getopt_long(argc, argv, "", known, NULL)) != -1)
-		switch (option)
-		{
-			case 'l':
-				if (strncmp(optarg, "unix:", 5) != 0)
-					fail_usage("--listen takes unix:PATH", optarg);
-				options.listen = optarg + 5;
-				break;
-			case 'u':
-				options.upstream = optarg;
-				break;
-			case 's':
-				options.seed = strtoull(optarg, NULL, 10);
-				break;
-			case 'o':
-				options.only = optarg;
-				break;
-			case 'a':
-				options.drop_answer = parse_fault("--drop-answer", optarg);
-				break;
-			case 'd':
-				options.delay_answer = parse_fault("--delay-answer", optarg);
-				break;
-			case 'D':
-				options.delay_request = parse_fault("--delay-request", optarg);
-				break;
-			case '2':
-				options.duplicate = parse_fault("--duplicate", optarg);
-				break;
-			case 'c':
-				options.cut = parse_fault("--cut", optarg);
-				break;
-			case 'r':
-				options.refuse = parse_fault("--refuse", optarg);
-				break;
-			case 'R':
-				options.refuse_connection = parse_fault("--refuse-connection", optarg);
-				break;
-			default:
-				fail_usage("unknown option", argv[optind - 1]);
-		}
+	{
+		if (option == '?')
+			fail_usage("unknown option, or no value for it", argv[optind - 1]);
+		set_option(option, optarg);
+	}
 	if (optind < argc)
 		fail_usage("unknown argument", argv[optind]);
 	if (options.listen == NULL || options.upstream == NULL)
@@ -193,7 +195,8 @@ static void
 print_counts(void)
 {
 	printf("calls=%lu executions=%lu dropped_answers=%lu delayed_answers=%lu"
-		   " delayed_requests=%lu late=%lu duplicated=%lu aborted=%lu cut=%lu refused=%lu\n",
+		   " delayed_requests=%lu late=%lu duplicated=%lu aborted=%lu cut=%lu"
+		   " refused=%lu\n",
 		   counted.calls, counted.executions, counted.dropped_answers,
 		   counted.delayed_answers, counted.delayed_requests, counted.late,
 		   counted.duplicated, counted.aborted, counted.cut, counted.refused);

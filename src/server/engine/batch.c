@@ -53,7 +53,8 @@ batch_add(batch *self, engine_unit *unit)
 	{
 		added->steps[i] = (step) {0};
 		if (unit->ops[i].kind != ENGINE_DELETE_RANGE)
-			added->steps[i].key = overlay_want(&self->overlay, TABLE_DATA, unit->ops[i].key);
+			added->steps[i].key = overlay_want(&self->overlay, TABLE_DATA,
+											   unit->ops[i].key);
 	}
 	added->idempotency = idempotency_key_of(unit, &self->memory);
 	if (added->idempotency.given)

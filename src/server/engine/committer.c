@@ -115,7 +115,7 @@ reopen(committer *self)
 	}
 	if (!was_broken)
 		self->options.log(ENGINE_LOG_ERROR,
-						  "the store cannot be opened again, and is tried every second: %s",
+						  "the store cannot be opened again, next try in a second: %s",
 						  status.text);
 }
 
@@ -287,7 +287,8 @@ decide_and_write(committer *self)
 		self->options.table->methods->discard(self->options.table);
 		batch_refuse(of, &status);
 		if (!sweep_count_records(&self->sweep, &status))
-			self->options.log(ENGINE_LOG_ERROR, "the store cannot be read: %s", status.text);
+			self->options.log(ENGINE_LOG_ERROR, "the store cannot be read: %s",
+							  status.text);
 	}
 	else if (of->changed)
 		write_batch(self);
@@ -469,32 +470,36 @@ committer_run(committer *self, void (*function) (void *arg), void *arg)
 }
 
 /* The bound is drawn back to where time is, so that a restart costs no lease. */
-static void
+static bool
 store_time_at_rest(committer *self)
 {
 	engine_status status;
 
 	if (self->broken)
-		return;
+		return false;
 	meta_put(self->options.table, META_TIME_BOUND, store_time_now_ms(self->options.time));
-	if (!self->options.table->methods->write(self->options.table, true, &status))
-		self->options.log(ENGINE_LOG_WARNING, "the store's time was not written: %s",
-						  status.text);
+	if (self->options.table->methods->write(self->options.table, true, &status))
+		return true;
+	self->options.log(ENGINE_LOG_WARNING, "the store's last write failed: %s", status.text);
+	return false;
 }
 
-void
+bool
 committer_stop(committer *self)
 {
+	bool		at_rest;
+
 	pthread_mutex_lock(&self->lock);
 	self->closing = true;
 	pthread_cond_signal(&self->wake);
 	pthread_mutex_unlock(&self->lock);
 	pthread_join(self->thread, NULL);
-	store_time_at_rest(self);
+	at_rest = store_time_at_rest(self);
 	bytes_free(&self->sweep.position);
 	batch_free(&self->batch);
 	pthread_mutex_destroy(&self->lock);
 	pthread_cond_destroy(&self->wake);
 	pthread_cond_destroy(&self->job_finished);
 	free(self);
+	return at_rest;
 }

@@ -22,11 +22,15 @@ typedef struct committer_options
 	engine_log	log;
 } committer_options;
 
-extern committer *committer_start(const committer_options *options, engine_status *status);
+extern committer *committer_start(const committer_options *options,
+								  engine_status *status);
 extern void committer_submit(committer *self, engine_unit *unit);
 /* Between two batches, while nothing is written; returns when it has run. */
 extern void committer_run(committer *self, void (*function) (void *arg), void *arg);
-/* Refuses new units, finishes those it has, brings the store to rest. */
-extern void committer_stop(committer *self);
+/*
+ * Refuses new units, finishes those it has, brings the store to rest: false where
+ * it cannot be said that all is on disk.
+ */
+extern bool committer_stop(committer *self);
 
 #endif

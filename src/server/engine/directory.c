@@ -42,7 +42,8 @@ struct data_directory
 /* ---- Small files ---- */
 
 static bool
-fail(engine_status *status, const data_directory *self, const char *doing, const char *name)
+fail(engine_status *status, const data_directory *self, const char *doing,
+	 const char *name)
 {
 	status_set(status, errno == ENOSPC ? ENGINE_RESOURCE_EXHAUSTED : ENGINE_INTERNAL,
 			   "cannot %s \"%s/%s\": %m", doing, self->path, name);
@@ -122,8 +123,8 @@ take_lock(data_directory *self, engine_status *status)
 		if (pread(self->lock, holder, sizeof(holder) - 1, 0) > 0)
 			holder[strcspn(holder, "\n")] = '\0';
 		status_set(status, ENGINE_ABORTED,
-				   "the data directory \"%s\" is in use by another norikvd%s%s", self->path,
-				   holder[0] != '\0' ? ", process " : "", holder);
+				   "the data directory \"%s\" is in use by another norikvd%s%s",
+				   self->path, holder[0] != '\0' ? ", process " : "", holder);
 		return false;
 	}
 	snprintf(pid, sizeof(pid), "%d\n", (int) getpid());
@@ -144,7 +145,8 @@ is_fresh(const data_directory *self)
 
 	while (fresh && (found = readdir(listing)) != NULL)
 		fresh = strcmp(found->d_name, ".") == 0 || strcmp(found->d_name, "..") == 0 ||
-			strcmp(found->d_name, "LOCK") == 0 || strcmp(found->d_name, "FORMAT.tmp") == 0 ||
+			strcmp(found->d_name, "LOCK") == 0 ||
+			strcmp(found->d_name, "FORMAT.tmp") == 0 ||
 			strcmp(found->d_name, "lost+found") == 0 ||
 			strcmp(found->d_name, "run") == 0;	/* where sockets may be */
 	if (listing != NULL)
@@ -164,9 +166,9 @@ check_format(const data_directory *self, engine_status *status)
 		return true;
 	if (format > DIRECTORY_FORMAT)
 		status_set(status, ENGINE_FAILED_PRECONDITION,
-				   "the data directory \"%s\" has format %d, this norikvd knows formats up to "
-				   "%d: start the newer norikvd that wrote it, or restore a backup of its own "
-				   "time", self->path, format, DIRECTORY_FORMAT);
+				   "the data directory \"%s\" has format %d, this norikvd knows formats "
+				   "up to %d: start the newer norikvd that wrote it, or restore a backup "
+				   "of its own time", self->path, format, DIRECTORY_FORMAT);
 	else if (is_fresh(self))
 	{
 		snprintf(text, sizeof(text), "norikv %d\n", DIRECTORY_FORMAT);
@@ -216,11 +218,13 @@ is_moved(const identity *recorded, const identity *here)
 static bool
 is_foreign(const identity *recorded, const char *owner)
 {
-	return recorded->owner != NULL && owner != NULL && strcmp(recorded->owner, owner) != 0;
+	return recorded->owner != NULL && owner != NULL &&
+		strcmp(recorded->owner, owner) != 0;
 }
 
 static bool
-accept_identity(data_directory *self, const identity *recorded, const engine_options *options,
+accept_identity(data_directory *self, const identity *recorded,
+				const engine_options *options,
 				engine_status *status)
 {
 	bool		moved = is_moved(recorded, &self->identity);
@@ -231,15 +235,17 @@ accept_identity(data_directory *self, const identity *recorded, const engine_opt
 		return true;
 	if (moved)
 		status_set(status, ENGINE_FAILED_PRECONDITION,
-				   "the data directory \"%.150s\" was copied or restored (written as device "
-				   "%" PRIu64 " inode %" PRIu64 ", is %" PRIu64 " inode %" PRIu64 "). "
-				   "If the original is out of use, take the copy over with --adopt: versions "
-				   "then rise above all that were given out", self->path, recorded->device,
-				   recorded->inode, self->identity.device, self->identity.inode);
+				   "the data directory \"%.150s\" was copied or restored (written as "
+				   "device %" PRIu64 " inode %" PRIu64 ", is %" PRIu64 " inode %" PRIu64
+				   "). If the original is out of use, take the copy over with --adopt: "
+				   "versions then rise above all that were given out", self->path,
+				   recorded->device, recorded->inode, self->identity.device,
+				   self->identity.inode);
 	else
 		status_set(status, ENGINE_FAILED_PRECONDITION,
 				   "the data directory \"%.150s\" belongs to %.100s, not to %.100s. "
-				   "Take it over with --adopt", self->path, recorded->owner, options->owner);
+				   "Take it over with --adopt", self->path, recorded->owner,
+				   options->owner);
 	return false;
 }
 
@@ -438,7 +444,8 @@ directory_restore_reserve(data_directory *self)
 	int			fd;
 	bool		good;
 
-	if (fstatat(self->fd, "RESERVE", &present, 0) == 0 && present.st_size == RESERVE_BYTES)
+	if (fstatat(self->fd, "RESERVE", &present, 0) == 0 &&
+		present.st_size == RESERVE_BYTES)
 		return true;
 	if (!room_to_spare(self))
 		return false;

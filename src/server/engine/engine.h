@@ -11,7 +11,8 @@
  * - a scan is a sequence of pages; that they come from one snapshot is a
  *   property that a cursor can lose, and says so.
  *
- * Any thread may call any function. Callbacks must not block.
+ * Any thread may call any function. Callbacks must not block; they may read and
+ * commit again.
  */
 #ifndef NORIKVD_ENGINE_H
 #define NORIKVD_ENGINE_H
@@ -194,6 +195,10 @@ struct engine_outcome
 	 * What became of the unit as a whole. FAILED_PRECONDITION, OUT_OF_RANGE and
 	 * the like of an atomic unit name the first operation that did not hold;
 	 * a unit that is not atomic is OK and its results tell.
+	 *
+	 * After a failed write the engine looks what became of it. Only where it
+	 * cannot is the outcome unknown: UNAVAILABLE, the text starts "outcome
+	 * unknown". In all other cases that are not OK nothing was done.
 	 */
 	engine_status status;
 	int64_t		operation;		/* at fault; -1: none */
@@ -230,7 +235,8 @@ typedef struct engine_methods
 						engine_consistency consistency, engine_read_done done, void *arg);
 	void		(*commit) (engine *self, engine_unit *unit);
 	/* The scan's slices are copied. NULL with *status set where it is refused. */
-	engine_cursor *(*scan_open) (engine *self, const engine_scan *scan, engine_status *status);
+	engine_cursor *(*scan_open) (engine *self, const engine_scan *scan,
+								 engine_status *status);
 	/* One page of about max_bytes; one at a time per cursor. */
 	void		(*scan_page) (engine_cursor *cursor, size_t max_bytes,
 							  engine_page_done done, void *arg);

@@ -63,7 +63,8 @@ parse_slot(engine_slice key, engine_slice *slot, uint64_t *sequence)
 	if (slash == NULL)
 		return false;
 	*slot = slice_of(name, (size_t) (slash - name));
-	return parse_number(slice_of(name + UUID_SIZE + 1, slot->size - UUID_SIZE - 1), &number) &&
+	return parse_number(slice_of(name + UUID_SIZE + 1, slot->size - UUID_SIZE - 1),
+						&number) &&
 		parse_number(slice_of(slash + 1, (size_t) (end - slash - 1)), sequence);
 }
 
@@ -88,7 +89,8 @@ idempotency_key_check(const engine_unit *unit, engine_status *status)
 				   key.size, UNIT_MAX_IDEMPOTENCY_KEY);
 	else if (unit->scope.size > UINT16_MAX)
 		status_set(status, ENGINE_INVALID_ARGUMENT,
-				   "credential: %zu bytes, must be at most %d", unit->scope.size, UINT16_MAX);
+				   "credential: %zu bytes, must be at most %d", unit->scope.size,
+				   UINT16_MAX);
 	else if (is_slot_key(key) && !parse_slot(key, &slot, &sequence))
 		status_set(status, ENGINE_INVALID_ARGUMENT,
 				   "idempotency_key: what starts with " IDEMPOTENCY_SLOT_PREFIX
@@ -231,7 +233,8 @@ read_outcome(byte_reader *from, plan *of)
 	uint64_t	operation = read_varint(from);
 	engine_slice text = read_slice(from, read_varint(from));
 
-	status_set(&outcome->status, code, "%.*s", (int) text.size, from->ok ? text.data : "");
+	status_set(&outcome->status, code, "%.*s", (int) text.size,
+			   from->ok ? text.data : "");
 	outcome->operation = (int64_t) operation - 1;
 	outcome->repeated = true;
 	outcome->results = of->results;

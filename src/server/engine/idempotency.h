@@ -7,7 +7,8 @@
  * is used for one request at a time: one record a slot, replaced by the next
  * sequence number, dropped an hour after its last use. A slot remembers every
  * answer, refusals as well: an attempt that arrives long after the client went
- * on must find that its number was used.
+ * on must find that its number was used. (Refusals are not synced for this alone:
+ * they outlive the process, and a power failure takes late attempts with it.)
  */
 #ifndef NORIKVD_ENGINE_IDEMPOTENCY_H
 #define NORIKVD_ENGINE_IDEMPOTENCY_H

@@ -56,14 +56,15 @@ static void
 local_close(engine *base)
 {
 	local_engine *self = (local_engine *) base;
+	bool		at_rest = false;
 
 	if (self->committer != NULL)
-		committer_stop(self->committer);
+		at_rest = committer_stop(self->committer);
 	if (self->table != NULL)
 		self->table->methods->close(self->table);
 	if (self->directory != NULL)
 	{
-		if (self->committer != NULL)
+		if (at_rest)
 			directory_mark_clean(self->directory);
 		directory_close(self->directory);
 	}
@@ -118,7 +119,8 @@ static bool
 start_counting(local_engine *self, const engine_options *options, engine_version *last,
 			   engine_status *status)
 {
-	bool		raise = self->directory != NULL && directory_needs_new_term(self->directory);
+	bool		raise = self->directory != NULL &&
+		directory_needs_new_term(self->directory);
 	uint64_t	packed;
 	uint64_t	bound;
 
@@ -131,7 +133,7 @@ start_counting(local_engine *self, const engine_options *options, engine_version
 	if (last->term > ENTRY_MAX_TERM)
 	{
 		status_set(status, ENGINE_RESOURCE_EXHAUSTED,
-				   "the store's term cannot rise above %d: copy the keys into a new store",
+				   "the store's term cannot rise above %d: copy its keys to a new one",
 				   ENTRY_MAX_TERM);
 		return false;
 	}
@@ -235,7 +237,8 @@ engine_backup(engine *base, const char *directory, engine_status *status)
 
 	if (self->directory == NULL)
 	{
-		status_set(status, ENGINE_UNIMPLEMENTED, "the %s engine has nothing on disk to back up",
+		status_set(status, ENGINE_UNIMPLEMENTED,
+				   "the %s engine has nothing on disk to back up",
 				   self->name);
 		return false;
 	}

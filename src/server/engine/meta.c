@@ -14,7 +14,8 @@ meta_get(table *from, const char *name, uint64_t *number, engine_status *status)
 	*number = 0;
 	if (!from->methods->read_begin(from, status))
 		return false;
-	good = from->methods->get(from, TABLE_META, slice_of(name, strlen(name)), &value, status);
+	good = from->methods->get(from, TABLE_META, slice_of(name, strlen(name)), &value,
+							  status);
 	if (good && value.found)
 	{
 		good = value.bytes.size == 8;

@@ -12,7 +12,8 @@
 #define META_TIME_BOUND "time bound"
 
 /* 0 where there is none yet; false where it cannot be read. */
-extern bool meta_get(table *from, const char *name, uint64_t *number, engine_status *status);
+extern bool meta_get(table *from, const char *name, uint64_t *number,
+					 engine_status *status);
 extern void meta_put(table *to, const char *name, uint64_t number);
 
 #endif

@@ -69,8 +69,10 @@ grow(overlay *self)
 	self->slots = engine_calloc(self->n_slots * sizeof(pending *));
 	for (size_t i = 0; i < n_old; i++)
 	{
-		if (old[i] != NULL)
-			self->slots[find_slot(self, old[i]->space, old[i]->key, old[i]->hash)] = old[i];
+		pending    *kept = old[i];
+
+		if (kept != NULL)
+			self->slots[find_slot(self, kept->space, kept->key, kept->hash)] = kept;
 	}
 	free(old);
 }

@@ -53,7 +53,8 @@ fail_mismatch(batch *self, const engine_op *op, const pending *key, engine_resul
 	result->code = ENGINE_FAILED_PRECONDITION;
 	result->version = live ? key->entry.version : (engine_version) {0, 0};
 	result->existed = live;
-	result->text = arena_printf(&self->memory, "Version mismatch: expected %s, present %s",
+	result->text = arena_printf(&self->memory,
+								"Version mismatch: expected %s, present %s",
 								show_version(op->condition == ENGINE_IF_VERSION,
 											 op->version, expected, sizeof(expected)),
 								show_version(live, key->entry.version,
@@ -111,8 +112,8 @@ check_add(batch *self, const engine_op *op, step *of, engine_result *result)
 	{
 		result->code = ENGINE_INVALID_ARGUMENT;
 		result->text = arena_printf(&self->memory,
-									"key \"%s\" holds no integer: its value of %zu bytes is "
-									"not the decimal form of a 64-bit number",
+									"key \"%s\" holds no integer: its value of %zu bytes "
+									"is not the decimal form of a 64-bit number",
 									slice_show(op->key, shown, sizeof(shown)),
 									key->entry.value.size);
 		return;
@@ -215,7 +216,8 @@ unindex_expiry(batch *self, const pending *key)
 
 	if (key->stored && key->entry.expires_at_ms != 0)
 		self->table->methods->delete(self->table, TABLE_EXPIRY,
-									 expiry_key(key->entry.expires_at_ms, key->key, buffer));
+									 expiry_key(key->entry.expires_at_ms, key->key,
+												buffer));
 }
 
 static void
@@ -233,7 +235,8 @@ write_entry(batch *self, pending *key, const entry *written)
 						 expiry_key(written->expires_at_ms, key->key, buffer),
 						 slice_of(NULL, 0), slice_of(NULL, 0));
 	}
-	methods->put(self->table, TABLE_DATA, key->key, entry_head(written, head), written->value);
+	methods->put(self->table, TABLE_DATA, key->key, entry_head(written, head),
+				 written->value);
 	key->stored = true;
 	key->value_kept = true;
 	key->entry = *written;

@@ -34,8 +34,8 @@ fill_entry(engine_entry *to, engine_slice key, const table_value *value, uint64_
 }
 
 static void
-read_keys(local_engine *self, const engine_slice *keys, size_t n_keys, table_value *values,
-		  engine_entry *entries, engine_read_done done, void *arg)
+read_keys(local_engine *self, const engine_slice *keys, size_t n_keys,
+		  table_value *values, engine_entry *entries, engine_read_done done, void *arg)
 {
 	const table_methods *methods = self->table->methods;
 	engine_status status;

@@ -1,8 +1,9 @@
 /*
  * rocksdb_tuning.c - RocksDB's options, derived from one number of bytes.
  *
- * Half of the memory is block cache, with indexes and filters inside it, an
- * eighth is for write buffers; the rest is left for what RocksDB does not count.
+ * Three quarters of the memory are block cache, with indexes and filters inside
+ * it, an eighth is for write buffers; the rest is left for what RocksDB does not
+ * count.
  * The cache's limit is not strict: at a strict one reads fail with an error.
  */
 #include "rocksdb_tuning.h"
@@ -12,8 +13,10 @@
 #define KIB ((uint64_t) 1024)
 #define MIB (1024 * KIB)
 
-#define BLOCK_BYTES (8 * KIB)
+#define BLOCK_BYTES (4 * KIB)
 #define BLOOM_BITS 10
+#define HASHED_BLOCKS \
+	rocksdb_block_based_table_data_block_index_type_binary_search_and_hash
 /* Bounds what has to be replayed at start, and flushed when a disk is full: it
  * must fit into the reserve. */
 #define MAX_WAL_BYTES (24 * MIB)
@@ -88,14 +91,18 @@ static void
 set_blocks(rocksdb_options_t *options, rocksdb_cache_t *cache)
 {
 	rocksdb_block_based_table_options_t *blocks = rocksdb_block_based_options_create();
+	rocksdb_filterpolicy_t *bloom = rocksdb_filterpolicy_create_bloom_full(BLOOM_BITS);
 
 	rocksdb_block_based_options_set_block_cache(blocks, cache);
 	rocksdb_block_based_options_set_block_size(blocks, BLOCK_BYTES);
-	rocksdb_block_based_options_set_filter_policy(blocks,
-												  rocksdb_filterpolicy_create_bloom_full(BLOOM_BITS));
+	rocksdb_block_based_options_set_filter_policy(blocks, bloom);
 	rocksdb_block_based_options_set_format_version(blocks, 5);
+	/* Blocks are searched by hash, where a single key is asked for. */
+	rocksdb_block_based_options_set_data_block_index_type(blocks, HASHED_BLOCKS);
+	rocksdb_block_based_options_set_data_block_hash_ratio(blocks, 0.75);
 	rocksdb_block_based_options_set_cache_index_and_filter_blocks(blocks, 1);
-	rocksdb_block_based_options_set_cache_index_and_filter_blocks_with_high_priority(blocks, 1);
+	rocksdb_block_based_options_set_cache_index_and_filter_blocks_with_high_priority(
+		blocks, 1);
 	rocksdb_block_based_options_set_pin_l0_filter_and_index_blocks_in_cache(blocks, 1);
 	rocksdb_options_set_block_based_table_factory(options, blocks);
 	rocksdb_block_based_options_destroy(blocks);
@@ -129,8 +136,9 @@ rocksdb_tuning_init(rocksdb_tuning *self, const table_rocksdb_options *options)
 
 	self->expired = options->expired;
 	self->arg = options->arg;
-	self->cache = rocksdb_cache_create_lru(memory / 2);
-	self->filter = rocksdb_compactionfilter_create(self, keep_state, drop_expired, filter_name);
+	self->cache = rocksdb_cache_create_lru(memory / 4 * 3);
+	self->filter = rocksdb_compactionfilter_create(self, keep_state, drop_expired,
+												   filter_name);
 	for (int space = 0; space < TABLE_SPACES; space++)
 		self->spaces[space] = space_options(within(buffers / 2, 2 * MIB, 16 * MIB),
 											self->cache);

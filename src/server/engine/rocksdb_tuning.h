@@ -19,7 +19,8 @@ typedef struct rocksdb_tuning
 	void	   *arg;
 } rocksdb_tuning;
 
-extern void rocksdb_tuning_init(rocksdb_tuning *self, const table_rocksdb_options *options);
+extern void rocksdb_tuning_init(rocksdb_tuning *self,
+								const table_rocksdb_options *options);
 extern void rocksdb_tuning_free(rocksdb_tuning *self);
 
 #endif

@@ -132,7 +132,8 @@ move_on(engine_cursor *self, engine_slice key)
 }
 
 static bool
-page_is_full(const engine_cursor *self, engine_slice key, const entry *found, size_t max_bytes)
+page_is_full(const engine_cursor *self, engine_slice key, const entry *found,
+			 size_t max_bytes)
 {
 	size_t		size = key.size + (self->scan.keys_only ? 0 : found->value.size);
 

@@ -65,7 +65,8 @@ bool
 sweep_records(sweep *self, uint64_t now_ms, bool *changed)
 {
 	const table_methods *methods = self->table->methods;
-	table_range range = {.space = TABLE_IDEMPOTENCY, .start = bytes_slice(&self->position)};
+	table_range range = {.space = TABLE_IDEMPOTENCY,
+		.start = bytes_slice(&self->position)};
 	table_iterator *iterator;
 	engine_slice key;
 	engine_slice record;

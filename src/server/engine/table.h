@@ -59,7 +59,8 @@ typedef struct table_methods
 
 	/* Slices of one step are valid until the next. */
 	table_iterator *(*iterate) (table *self, const table_range *range);
-	bool		(*next) (table_iterator *iterator, engine_slice *key, engine_slice *value);
+	bool		(*next) (table_iterator *iterator, engine_slice *key,
+						 engine_slice *value);
 	/* False, with *status set, where reading failed on the way. */
 	bool		(*iterate_end) (table_iterator *iterator, engine_status *status);
 

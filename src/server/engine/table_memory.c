@@ -8,30 +8,9 @@
 #include <stdlib.h>
 
 #include "read_section.h"
+#include "skip_list.h"
 #include "table.h"
 #include "util.h"
-
-#define MAX_HEIGHT 20
-
-typedef struct stored
-{
-	struct stored *older;
-	uint64_t	sequence;
-	bool		deleted;
-	size_t		size;
-	char		data[];
-} stored;
-
-typedef struct node
-{
-	stored	   *newest;
-	struct node *next_stale;	/* has versions that a snapshot kept alive */
-	table_space space;
-	bool		stale;
-	unsigned	height;
-	engine_slice key;			/* points behind next[] */
-	struct node *next[];
-} node;
 
 struct table_snapshot
 {
@@ -55,9 +34,8 @@ typedef struct memory_table
 {
 	table		base;
 	read_section section;
-	node	   *heads[TABLE_SPACES];
+	skip_list	spaces[TABLE_SPACES];
 	uint64_t	sequence;
-	uint64_t	random;
 	node	   *stale;
 	pthread_mutex_t snapshot_lock;
 	table_snapshot snapshots;	/* list head */
@@ -77,143 +55,7 @@ struct table_iterator
 	bool		started;
 };
 
-/* ---- The skip list ---- */
-
-static node *
-node_create(table_space space, engine_slice key, unsigned height)
-{
-	size_t		links = height * sizeof(node *);
-	node	   *self = engine_calloc(sizeof(node) + links + key.size);
-	char	   *copy = (char *) self + sizeof(node) + links;
-
-	if (key.size > 0)
-		memcpy(copy, key.data, key.size);
-	self->key = slice_of(copy, key.size);
-	self->space = space;
-	self->height = height;
-	return self;
-}
-
-/* One node in four is a level higher. */
-static unsigned
-random_height(memory_table *self)
-{
-	unsigned	height = 1;
-
-	self->random ^= self->random << 13;
-	self->random ^= self->random >> 7;
-	self->random ^= self->random << 17;
-	for (uint64_t bits = self->random; height < MAX_HEIGHT && (bits & 3) == 0; bits >>= 2)
-		height++;
-	return height;
-}
-
-/*
- * The last node before key (the head where there is none); before[] gets the
- * last one of each level, where it is asked for.
- */
-static node *
-find_before(memory_table *self, table_space space, engine_slice key, node **before)
-{
-	node	   *at = self->heads[space];
-
-	for (int level = MAX_HEIGHT - 1; level >= 0; level--)
-	{
-		while (at->next[level] != NULL && slice_compare(at->next[level]->key, key) < 0)
-			at = at->next[level];
-		if (before != NULL)
-			before[level] = at;
-	}
-	return at;
-}
-
-static node *
-find_last(memory_table *self, table_space space)
-{
-	node	   *at = self->heads[space];
-
-	for (int level = MAX_HEIGHT - 1; level >= 0; level--)
-	{
-		while (at->next[level] != NULL)
-			at = at->next[level];
-	}
-	return at;
-}
-
-static node *
-find_from(memory_table *self, table_space space, engine_slice key)
-{
-	return find_before(self, space, key, NULL)->next[0];
-}
-
-static node *
-find(memory_table *self, table_space space, engine_slice key)
-{
-	node	   *found = find_from(self, space, key);
-
-	return found != NULL && slice_equal(found->key, key) ? found : NULL;
-}
-
-static node *
-find_or_insert(memory_table *self, table_space space, engine_slice key)
-{
-	node	   *before[MAX_HEIGHT];
-	node	   *found = find_before(self, space, key, before)->next[0];
-
-	if (found != NULL && slice_equal(found->key, key))
-		return found;
-	found = node_create(space, key, random_height(self));
-	for (unsigned level = 0; level < found->height; level++)
-	{
-		found->next[level] = before[level]->next[level];
-		before[level]->next[level] = found;
-	}
-	return found;
-}
-
-static void
-node_remove(memory_table *self, node *removed)
-{
-	node	   *before[MAX_HEIGHT];
-
-	find_before(self, removed->space, removed->key, before);
-	for (unsigned level = 0; level < removed->height; level++)
-		before[level]->next[level] = removed->next[level];
-	free(removed->newest);
-	free(removed);
-}
-
-/* ---- Versions ---- */
-
-static const stored *
-visible(const node *at, uint64_t sequence)
-{
-	const stored *version = at->newest;
-
-	while (version != NULL && version->sequence > sequence)
-		version = version->older;
-	return version != NULL && !version->deleted ? version : NULL;
-}
-
-/* Frees what no snapshot from oldest on can see. */
-static void
-prune(node *self, uint64_t oldest)
-{
-	stored	   *version = self->newest;
-	stored	   *unseen;
-
-	while (version->sequence > oldest && version->older != NULL)
-		version = version->older;
-	unseen = version->older;
-	version->older = NULL;
-	while (unseen != NULL)
-	{
-		stored	   *older = unseen->older;
-
-		free(unseen);
-		unseen = older;
-	}
-}
+/* ---- Versions that snapshots keep alive ---- */
 
 static uint64_t
 oldest_snapshot(memory_table *self)
@@ -250,7 +92,7 @@ collect_stale(memory_table *self, uint64_t oldest)
 
 		todo = at->next_stale;
 		at->stale = false;
-		prune(at, oldest);
+		node_prune(at, oldest);
 		if (at->newest->older != NULL)
 			mark_stale(self, at);
 		else if (at->newest->deleted)
@@ -258,7 +100,7 @@ collect_stale(memory_table *self, uint64_t oldest)
 			if (at->newest->sequence > oldest)
 				mark_stale(self, at);
 			else
-				node_remove(self, at);
+				node_remove(at);
 		}
 	}
 }
@@ -266,16 +108,8 @@ collect_stale(memory_table *self, uint64_t oldest)
 static void
 add_version(memory_table *self, node *at, bool deleted, engine_slice value)
 {
-	stored	   *version = engine_malloc(sizeof(stored) + value.size);
-
-	version->sequence = self->sequence;
-	version->deleted = deleted;
-	version->size = value.size;
-	if (value.size > 0)
-		memcpy(version->data, value.data, value.size);
-	version->older = at->newest;
-	at->newest = version;
-	if (deleted || version->older != NULL)
+	node_add_version(at, self->sequence, deleted, value);
+	if (deleted || at->newest->older != NULL)
 		mark_stale(self, at);
 }
 
@@ -342,21 +176,23 @@ memory_discard(table *base)
 static void
 apply(memory_table *self, const change *what)
 {
+	skip_list  *keys = &self->spaces[what->space];
 	node	   *at;
 
 	switch (what->kind)
 	{
 		case CHANGE_PUT:
-			at = find_or_insert(self, what->space, what->key);
+			at = skip_list_find_or_insert(keys, what->key);
 			add_version(self, at, false, what->value);
 			break;
 		case CHANGE_DELETE:
-			at = find(self, what->space, what->key);
+			at = skip_list_find(keys, what->key);
 			if (at != NULL && !at->newest->deleted)
 				add_version(self, at, true, slice_of(NULL, 0));
 			break;
 		case CHANGE_DELETE_RANGE:
-			for (at = find_from(self, what->space, what->key); at != NULL; at = at->next[0])
+			for (at = skip_list_before(keys, what->key)->next[0]; at != NULL;
+				 at = at->next[0])
 			{
 				if (what->value.size > 0 && slice_compare(at->key, what->value) >= 0)
 					break;
@@ -405,8 +241,8 @@ memory_get(table *base, table_space space, engine_slice key, table_value *value,
 		   engine_status *status)
 {
 	memory_table *self = (memory_table *) base;
-	node	   *at = find(self, space, key);
-	const stored *version = at == NULL ? NULL : visible(at, self->sequence);
+	node	   *at = skip_list_find(&self->spaces[space], key);
+	const stored *version = at == NULL ? NULL : node_visible(at, self->sequence);
 
 	value->found = version != NULL;
 	value->bytes = version == NULL ? slice_of(NULL, 0)
@@ -451,20 +287,21 @@ static void
 step(table_iterator *iterator)
 {
 	const table_range *range = &iterator->range;
-	memory_table *self = iterator->table;
+	skip_list  *keys = &iterator->table->spaces[range->space];
 	node	   *at = iterator->at;
 
 	if (!range->reverse)
-		at = iterator->started ? at->next[0] : find_from(self, range->space, range->start);
+		at = iterator->started ? at->next[0] : skip_list_before(keys,
+																range->start)->next[0];
 	else if (iterator->started)
-		at = find_before(self, range->space, at->key, NULL);
+		at = skip_list_before(keys, at->key);
 	else if (range->end.size > 0)
-		at = find_before(self, range->space, range->end, NULL);
+		at = skip_list_before(keys, range->end);
 	else
-		at = find_last(self, range->space);
+		at = skip_list_last(keys);
 
 	iterator->started = true;
-	iterator->at = at == self->heads[range->space] ? NULL : at;
+	iterator->at = at == keys->head ? NULL : at;
 }
 
 static bool
@@ -486,7 +323,7 @@ memory_next(table_iterator *iterator, engine_slice *key, engine_slice *value)
 			return false;
 		if (range->reverse && slice_compare(iterator->at->key, range->start) < 0)
 			return false;
-		version = visible(iterator->at, iterator->sequence);
+		version = node_visible(iterator->at, iterator->sequence);
 		if (version == NULL)
 			continue;
 		*key = iterator->at->key;
@@ -567,22 +404,7 @@ memory_close(table *base)
 	memory_table *self = (memory_table *) base;
 
 	for (int space = 0; space < TABLE_SPACES; space++)
-	{
-		for (node *at = self->heads[space]; at != NULL;)
-		{
-			node	   *next = at->next[0];
-
-			for (stored *version = at->newest; version != NULL;)
-			{
-				stored	   *older = version->older;
-
-				free(version);
-				version = older;
-			}
-			free(at);
-			at = next;
-		}
-	}
+		skip_list_free(&self->spaces[space]);
 	read_section_destroy(&self->section);
 	pthread_mutex_destroy(&self->snapshot_lock);
 	arena_free(&self->batch_memory);
@@ -618,13 +440,12 @@ table_memory_open(void)
 	memory_table *self = engine_calloc(sizeof(*self));
 
 	self->base.methods = &memory_methods;
-	self->random = 0x9e3779b97f4a7c15;
 	self->snapshots.newer = &self->snapshots;
 	self->snapshots.older = &self->snapshots;
 	read_section_init(&self->section);
 	pthread_mutex_init(&self->snapshot_lock, NULL);
 	arena_init(&self->batch_memory);
 	for (int space = 0; space < TABLE_SPACES; space++)
-		self->heads[space] = node_create(space, slice_of(NULL, 0), MAX_HEIGHT);
+		skip_list_init(&self->spaces[space]);
 	return &self->base;
 }

@@ -97,7 +97,8 @@ open_database(rocksdb_table *self, bool writable, engine_status *status)
 		options[space] = self->tuning.spaces[space];
 	self->writable = writable;
 	if (writable)
-		self->database = rocksdb_open_column_families(self->tuning.database, self->directory,
+		self->database = rocksdb_open_column_families(self->tuning.database,
+													  self->directory,
 													  TABLE_SPACES, space_names, options,
 													  self->spaces, &message);
 	else
@@ -209,7 +210,7 @@ rocksdb_table_read_begin(table *base, engine_status *status)
 	}
 	read_section_leave(&self->section);
 	status_set(status, ENGINE_UNAVAILABLE,
-			   "the store failed and could not be opened again; it is tried every second");
+			   "the store failed and could not be opened again; it is tried each second");
 	return false;
 }
 
@@ -236,7 +237,8 @@ rocksdb_table_get(table *base, table_space space, engine_slice key, table_value 
 	rocksdb_table *self = (rocksdb_table *) base;
 	char	   *message = NULL;
 
-	set_value(value, rocksdb_get_pinned_cf(self->database, self->reading, self->spaces[space],
+	set_value(value, rocksdb_get_pinned_cf(self->database, self->reading,
+										   self->spaces[space],
 										   key.data, key.size, &message));
 	return succeeded(message, status);
 }
@@ -268,7 +270,8 @@ get_some(rocksdb_table *self, table_space space, const engine_slice *keys, size_
 		data[i] = keys[i].data;
 		sizes[i] = keys[i].size;
 	}
-	rocksdb_batched_multi_get_cf(self->database, self->reading, self->spaces[space], n_keys,
+	rocksdb_batched_multi_get_cf(self->database, self->reading, self->spaces[space],
+								 n_keys,
 								 data, sizes, pinned, messages, false);
 	for (size_t i = 0; i < n_keys; i++)
 	{
@@ -425,7 +428,8 @@ rocksdb_table_put(table *base, table_space space, engine_slice key, engine_slice
 				  engine_slice tail)
 {
 	rocksdb_table *self = (rocksdb_table *) base;
-	const char *values[] = {head.size > 0 ? head.data : "", tail.size > 0 ? tail.data : ""};
+	const char *values[] = {head.size > 0 ? head.data : "", tail.size > 0 ? tail.data
+		: ""};
 	size_t		sizes[] = {head.size, tail.size};
 
 	if (!self->writable)
@@ -440,7 +444,8 @@ rocksdb_table_delete(table *base, table_space space, engine_slice key)
 	rocksdb_table *self = (rocksdb_table *) base;
 
 	if (self->writable)
-		rocksdb_writebatch_delete_cf(self->batch, self->spaces[space], key.data, key.size);
+		rocksdb_writebatch_delete_cf(self->batch, self->spaces[space], key.data,
+									 key.size);
 }
 
 /* RocksDB wants an end: behind every key there can be. */
@@ -471,10 +476,12 @@ rocksdb_table_write(table *base, bool sync, engine_status *status)
 
 	if (!self->writable)
 	{
-		status_set(status, ENGINE_UNAVAILABLE, "the store could not be opened for writing");
+		status_set(status, ENGINE_UNAVAILABLE,
+				   "the store could not be opened for writing");
 		return false;
 	}
-	rocksdb_write(self->database, sync ? self->synced : self->unsynced, self->batch, &message);
+	rocksdb_write(self->database, sync ? self->synced : self->unsynced, self->batch,
+				  &message);
 	rocksdb_writebatch_clear(self->batch);
 	return succeeded(message, status);
 }

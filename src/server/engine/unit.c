@@ -87,13 +87,16 @@ check_sizes(const engine_op *op, engine_status *status)
 
 	if (op->key.size < fewest || op->key.size > UNIT_MAX_KEY)
 		status_set(status, ENGINE_INVALID_ARGUMENT,
-				   "key: %zu bytes, must be %zu to %d", op->key.size, fewest, UNIT_MAX_KEY);
+				   "key: %zu bytes, must be %zu to %d", op->key.size, fewest,
+					UNIT_MAX_KEY);
 	else if (op->end_key.size > UNIT_MAX_KEY)
 		status_set(status, ENGINE_INVALID_ARGUMENT,
-				   "end_key: %zu bytes, must be at most %d", op->end_key.size, UNIT_MAX_KEY);
+				   "end_key: %zu bytes, must be at most %d", op->end_key.size,
+					UNIT_MAX_KEY);
 	else if (op->value.size > UNIT_MAX_VALUE)
 		status_set(status, ENGINE_INVALID_ARGUMENT,
-				   "value: %zu bytes, must be at most %d", op->value.size, UNIT_MAX_VALUE);
+				   "value: %zu bytes, must be at most %d", op->value.size,
+					UNIT_MAX_VALUE);
 	else
 		return true;
 	return false;
@@ -133,7 +136,8 @@ compare_ops(const void *a, const void *b)
 	if (order != 0)
 		return order;
 	/* A range comes first, so that its first key is found to be in it. */
-	return ((*right)->kind == ENGINE_DELETE_RANGE) - ((*left)->kind == ENGINE_DELETE_RANGE);
+	return ((*right)->kind == ENGINE_DELETE_RANGE) -
+		((*left)->kind == ENGINE_DELETE_RANGE);
 }
 
 static bool

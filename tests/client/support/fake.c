@@ -13,7 +13,7 @@
 
 #include "fake.h"
 
-#define LONGEST_WAIT_MS 20000
+#define LONGEST_WAIT_MS 60000
 #define MAX_ARGUMENTS 32
 
 int
@@ -27,6 +27,9 @@ fake_setup(void **state)
 		snprintf(scene->nodes[i], sizeof(scene->nodes[i]), "unix:%s/%d", dir, i);
 	memcpy(scene->dir, dir, sizeof(dir));
 	norikv_options_init(&scene->options);
+	/* a busy machine is no fault; tests that need less say so */
+	scene->options.timeout_ms = 30000;
+	scene->options.attempt_timeout_ms = 10000;
 	*state = scene;
 	return 0;
 }
@@ -57,7 +60,8 @@ fake_start(fake_scene *scene, int server, ...)
 	va_end(args);
 	assert_true(n < MAX_ARGUMENTS);
 	unlink(scene->nodes[server] + strlen("unix:"));
-	assert_true(program_start(&scene->servers[server], "tests/tools/fake_norikv", arguments));
+	assert_true(
+		program_start(&scene->servers[server], "tests/tools/fake_norikv", arguments));
 }
 
 void

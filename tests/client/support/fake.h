@@ -15,7 +15,7 @@ typedef struct fake_scene
 	char		nodes[FAKE_SERVERS][300];	/* unix sockets in dir */
 	program		servers[FAKE_SERVERS];
 	norikv_client *client;
-	norikv_options options;		/* short timeouts; client_open() takes them */
+	norikv_options options;		/* long timeouts; fake_open() takes them */
 } fake_scene;
 
 /* A cmocka setup and teardown; *state is the scene. */
@@ -31,9 +31,10 @@ extern void fake_open(fake_scene *scene, int first, int count);
 
 /* What the server itself says of what it saw: "puts", "gets", "applied", ... */
 extern int	fake_count(fake_scene *scene, int server, const char *what);
-extern void fake_ask(fake_scene *scene, int server, const char *what, char *out, size_t size);
+extern void fake_ask(fake_scene *scene, int server, const char *what, char *out,
+					 size_t size);
 
-/* Waits until the call is done; fails the test where that takes over 20 seconds. */
+/* Waits until the call is done; fails the test where that takes over a minute. */
 extern norikv_call *fake_wait(fake_scene *scene, norikv_call *call);
 /* The same, and the call must have gone well. */
 extern norikv_call *fake_wait_ok(fake_scene *scene, norikv_call *call);

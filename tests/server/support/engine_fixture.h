@@ -86,7 +86,8 @@ extern void answer_free(answer *self);
 /* One operation as an atomic unit; the answer's only result is returned. */
 extern engine_result commit_op(engine *on, engine_op op, engine_status *status);
 extern engine_version put_text(engine *on, const char *key, const char *value);
-extern engine_version put_ttl(engine *on, const char *key, const char *value, uint64_t ttl_ms);
+extern engine_version put_ttl(engine *on, const char *key, const char *value,
+							  uint64_t ttl_ms);
 extern bool delete_text(engine *on, const char *key);
 
 /* A copy of the entry, value ended by NUL; version.index 0: absent. */
@@ -101,7 +102,8 @@ typedef struct got
 extern got	get_key(engine *on, engine_slice key);
 extern got	get_text(engine *on, const char *key);
 #define assert_absent(on, key) assert_int_equal(get_text((on), (key)).version.index, 0)
-#define assert_value(on, key, text) assert_string_equal(get_text((on), (key)).value, (text))
+#define assert_value(on, key, text) \
+	assert_string_equal(get_text((on), (key)).value, (text))
 
 typedef struct page
 {

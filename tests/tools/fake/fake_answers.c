@@ -55,7 +55,8 @@ set_version(Norikv__V1__Version *version, const fake_entry *entry)
 }
 
 static bool
-condition_holds(served *call, const fake_entry *entry, const Norikv__V1__Version *if_match)
+condition_holds(served *call, const fake_entry *entry,
+				const Norikv__V1__Version *if_match)
 {
 	if (if_match == NULL)
 		return true;
@@ -92,8 +93,9 @@ put(served *call, const Norikv__V1__PutRequest *request)
 	seen_puts += !call->unwritten;
 	if (options.too_large > 0 && request->value.len > (size_t) options.too_large)
 	{
-		refuse(call, GRPC_STATUS_OUT_OF_RANGE,
-			   "Error, message length too large: found 2000000 bytes, the limit is: 1000");
+		refuse(
+			call, GRPC_STATUS_OUT_OF_RANGE,
+			"Error, message length too large: found 2000000 bytes, the limit is: 1000");
 		return;
 	}
 	entry = fake_find_done(request->idempotency_key);
@@ -126,9 +128,13 @@ report(const char *name, char *out, size_t size)
 	{
 		const char *name;
 		int			value;
-	}			counts[] = {
-		{"fake:puts", seen_puts}, {"fake:gets", seen_gets}, {"fake:deletes", seen_deletes},
-		{"fake:infos", seen_infos}, {"fake:ext", seen_ext}, {"fake:writes", seen_writes},
+	} counts[] = {
+		{"fake:puts", seen_puts},
+		{"fake:gets", seen_gets},
+		{"fake:deletes", seen_deletes},
+		{"fake:infos", seen_infos},
+		{"fake:ext", seen_ext},
+		{"fake:writes", seen_writes},
 		{"fake:applied", (int) fake_applied()},
 	};
 
@@ -189,7 +195,8 @@ delete(served *call, const Norikv__V1__DeleteRequest *request)
 	const fake_entry *entry = fake_find(request->key.data, request->key.len);
 
 	seen_deletes++;
-	if (!options.ignore_delete_condition && !condition_holds(call, entry, request->if_match))
+	if (!options.ignore_delete_condition &&
+		!condition_holds(call, entry, request->if_match))
 		return;
 	response.tombstoned = entry != NULL;
 	fake_delete(request->key.data, request->key.len);
@@ -326,7 +333,8 @@ commit(served *call)
 			if (one->kind == NORIKV__EXT__V1__OPERATION__KIND__DELETE)
 				fake_delete(one->key.data, one->key.len);
 			else
-				fake_put(one->key.data, one->key.len, one->value.data, one->value.len, 0, "");
+				fake_put(one->key.data, one->key.len, one->value.data, one->value.len, 0,
+						 "");
 		}
 		response.n_results += request->n_operations;
 		ended = request->end;
@@ -354,7 +362,8 @@ watch_cluster(served *call)
 	Norikv__V1__ClusterNode nodes[FAKE_MAX_NODES];
 	Norikv__V1__ClusterNode *node_pointers[FAKE_MAX_NODES];
 	Norikv__V1__ShardInfo *shards = calloc(options.shards + 1, sizeof(*shards));
-	Norikv__V1__ShardInfo **shard_pointers = calloc(options.shards + 1, sizeof(*shard_pointers));
+	Norikv__V1__ShardInfo **shard_pointers =
+		calloc(options.shards + 1, sizeof(*shard_pointers));
 	Norikv__V1__ShardReplica *replicas = calloc(options.shards + 1, sizeof(*replicas));
 	Norikv__V1__ShardReplica **replica_pointers =
 		calloc(options.shards + 1, sizeof(*replica_pointers));
@@ -425,7 +434,8 @@ handle_kv(served *call, wire_arena *arena)
 	else if (is_method(call, WIRE_METHOD_GET))
 		get(call, wire_unpack(&norikv__v1__get_request__descriptor, arena, request));
 	else
-		delete(call, wire_unpack(&norikv__v1__delete_request__descriptor, arena, request));
+		delete (call,
+				wire_unpack(&norikv__v1__delete_request__descriptor, arena, request));
 }
 
 static bool
@@ -440,8 +450,8 @@ handle_ext(served *call, wire_arena *arena)
 	if (is_method(call, WIRE_METHOD_INFO))
 		info(call);
 	else if (is_method(call, WIRE_METHOD_MULTI_GET))
-		multi_get(call, wire_unpack(&norikv__ext__v1__multi_get_request__descriptor, arena,
-									call->requests[0]));
+		multi_get(call, wire_unpack(&norikv__ext__v1__multi_get_request__descriptor,
+									arena, call->requests[0]));
 	else if (is_method(call, WIRE_METHOD_SCAN))
 		scan(call, wire_unpack(&norikv__ext__v1__scan_request__descriptor, arena,
 							   call->requests[0]));

@@ -9,6 +9,7 @@
 
 typedef struct done_put
 {
+	uint64_t	hash;
 	char	   *idempotency_key;
 	fake_entry	entry;
 } done_put;
@@ -93,12 +94,24 @@ copy(const uint8_t *data, size_t size)
 	return out;
 }
 
+/* FNV-1a */
+static uint64_t
+hash_of(const char *text)
+{
+	uint64_t	hash = UINT64_C(0xcbf29ce484222325);
+
+	for (; *text != '\0'; text++)
+		hash = (hash ^ (uint8_t) *text) * UINT64_C(0x100000001b3);
+	return hash;
+}
+
 static void
 remember(const char *idempotency_key, const fake_entry *entry)
 {
 	if (idempotency_key[0] == '\0')
 		return;
 	done = realloc(done, (n_done + 1) * sizeof(*done));
+	done[n_done].hash = hash_of(idempotency_key);
 	done[n_done].idempotency_key = strdup(idempotency_key);
 	memset(&done[n_done].entry, 0, sizeof(fake_entry));
 	done[n_done].entry.index = entry->index;
@@ -144,9 +157,11 @@ fake_delete(const uint8_t *key, size_t size)
 const fake_entry *
 fake_find_done(const char *idempotency_key)
 {
+	uint64_t	hash = hash_of(idempotency_key);
+
 	for (size_t i = 0; i < n_done; i++)
 	{
-		if (strcmp(done[i].idempotency_key, idempotency_key) == 0)
+		if (done[i].hash == hash && strcmp(done[i].idempotency_key, idempotency_key) == 0)
 			return &done[i].entry;
 	}
 	return NULL;

@@ -170,7 +170,8 @@ extern void request_release(client_request *request);
  * Asks the server. With an exchange its client gets the answer; without one
  * nobody does, and the request waits for a server that is away.
  */
-extern void execute(client_request *request, client_call *exchange, gpr_timespec deadline);
+extern void execute(client_request *request, client_call *exchange,
+					gpr_timespec deadline);
 extern void execution_cancel(server_call *execution);
 extern void executions_cancel(void);
 extern bool executions_alive(void);

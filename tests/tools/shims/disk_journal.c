@@ -283,8 +283,8 @@ fdatasync(int fd)
 /* ---- Names ---- */
 
 static int
-names_journaled(uint32_t type, int at, const char *path, int second_at, const char *second,
-				long result)
+names_journaled(uint32_t type, int at, const char *path, int second_at,
+				const char *second, long result)
 {
 	char		relative[2 * PATH_MAX];
 	char		second_relative[2 * PATH_MAX] = "";
@@ -357,7 +357,8 @@ mkdir(const char *path, mode_t mode)
 
 /* ---- The program's own records ---- */
 
-__attribute__((visibility("default"))) void disk_journal_note(const void *data, size_t size);
+__attribute__((visibility("default"))) void disk_journal_note(const void *data,
+															  size_t size);
 
 void
 disk_journal_note(const void *data, size_t size)
