@@ -30,7 +30,7 @@ SELECT id, name, age, tags, value, key, first_name FROM users;
 SELECT id, u.v OPERATOR(norikv.=) e.version AS same_version, ends = e.expires_at AS same_expiry,
 	ttl BETWEEN '50 minutes' AND '1 hour' AS sensible
 	FROM users u, norikv.entry('fdw_read:user:' || id) e ORDER BY id;
-SELECT users FROM users WHERE id = '';
+SELECT regexp_replace(users::text, '\d+/\d+', 'V') FROM users WHERE id = '';
 SELECT tableoid::regclass, ctid, id FROM users WHERE id = 'ann';
 SELECT xmin FROM users;
 

@@ -395,35 +395,52 @@ decode_attributes(NorikvDecoder *decoder, const norikv_entry *entry, TupleTableS
 	}
 }
 
-/* A key has no NULL: where it is not of its type, on_error 'null' skips as well. */
-static bool
-decode_key(NorikvDecoder *decoder, norikv_slice key, TupleTableSlot *slot)
+/* A key on its way into its column. */
+typedef struct KeyStep
 {
-	const NorikvTable *table = decoder->table;
-	const NorikvColumn *column = &table->columns[table->key_attnum - 1];
+	NorikvDecoder *decoder;
+	TupleTableSlot *slot;
+} KeyStep;
 
-	decoder->column = column->name;
-	if (NorikvColumnOfKey(table, key, &slot->tts_values[column->attnum - 1]))
-	{
-		slot->tts_isnull[column->attnum - 1] = false;
-		return true;
-	}
-	if (table->on_error == NORIKV_ON_ERROR_RAISE)
-		ereport(ERROR, errcode(table->key_kind == NORIKV_KEY_TEXT
-								   ? ERRCODE_CHARACTER_NOT_IN_REPERTOIRE
-								   : ERRCODE_INVALID_TEXT_REPRESENTATION),
+static void
+convert_key(void *arg)
+{
+	KeyStep *step = arg;
+	const NorikvTable *table = step->decoder->table;
+	norikv_slice key = step->decoder->key;
+	const NorikvColumn *column = &table->columns[table->key_attnum - 1];
+	bool of_text = table->key_kind == NORIKV_KEY_TEXT;
+
+	if (!NorikvColumnOfKey(table, key, &step->slot->tts_values[column->attnum - 1]))
+		ereport(ERROR,
+				errcode(of_text ? ERRCODE_CHARACTER_NOT_IN_REPERTOIRE
+								: ERRCODE_INVALID_TEXT_REPRESENTATION),
 				errmsg("key %s is not of type %s", NorikvShowKey(key),
 					   format_type_be(column->type)),
-				table->key_kind == NORIKV_KEY_TEXT
+				of_text
 					? errhint("Declare the column as bytea, or set the option on_error.")
 					: errdetail("In its canonical spelling, that is."));
-	return false;
+	step->slot->tts_isnull[column->attnum - 1] = false;
+}
+
+/* A key has no NULL: where it is not of its type, on_error 'null' skips as well. */
+static bool
+decode_key(NorikvDecoder *decoder, TupleTableSlot *slot)
+{
+	const NorikvTable *table = decoder->table;
+	KeyStep step = {decoder, slot};
+
+	decoder->column = table->columns[table->key_attnum - 1].name;
+	if (table->on_error != NORIKV_ON_ERROR_RAISE)
+		return attempt_plainly(convert_key, &step);
+	convert_key(&step);
+	return true;
 }
 
 static bool
 decode_row(NorikvDecoder *decoder, const norikv_entry *entry, TupleTableSlot *slot)
 {
-	if (decoder->wants_key && !decode_key(decoder, entry->key, slot))
+	if (decoder->wants_key && !decode_key(decoder, slot))
 		return false;
 	if (decoder->reader != NULL && !decode_fields(decoder, entry->value, slot))
 		return false;
