@@ -157,6 +157,31 @@ stop_process($other, 'KILL');
 is(() = $error =~ /ERROR:  08001/g, 2, 'a server that is gone is an error of scans and of lookups') or diag($error);
 unlike($error, qr/EXPLAIN/, 'and none of plans');
 
+# ---- A server of NoriKV's public protocol and nothing more ----
+
+start_tool("$directory/plain.log", 'fake_norikv', '--listen', "unix:$directory/plain");
+$node->safe_psql(
+	'postgres', qq{
+CREATE SERVER plain FOREIGN DATA WRAPPER norikv OPTIONS (nodes 'unix:$directory/plain');
+CREATE FOREIGN TABLE plain $columns SERVER plain OPTIONS (prefix 'p:', format 'json');
+CREATE TABLE wanted AS SELECT 'k' || i AS id FROM generate_series(1, 40) i;
+ANALYZE wanted});
+$node->safe_psql(
+	'postgres', q{SET norikv.server = 'plain';
+SELECT norikv.put('p:k' || i, format('{"n": %s}', i)) FROM generate_series(1, 20) i});
+is($node->safe_psql('postgres', q{SELECT n FROM plain WHERE id = 'k7'}), '7', 'no Scan: a lookup works');
+is( $node->safe_psql('postgres', q{SELECT id FROM plain WHERE id IN ('k7', 'x', 'k8') AND n > 7}),
+	'k8', 'no Scan: many lookups work');
+is($node->safe_psql('postgres', q{SELECT count(*), sum(n) FROM wanted JOIN plain USING (id)}),
+	'20|210', 'no Scan: a join works, by key');
+for my $sql ('SELECT * FROM plain', 'SELECT count(*) FROM plain', q{SELECT * FROM plain WHERE id > 'k'},
+	'ANALYZE plain', 'IMPORT FOREIGN SCHEMA keys FROM SERVER plain INTO public')
+{
+	my (undef, undef, $refused) =
+	  $node->psql('postgres', $sql, extra_params => [ '-v', 'VERBOSITY=verbose' ]);
+	like($refused, qr/ERROR:  0A000: server "plain" does not support scan.*has no Scan/s, "no Scan: $sql says so");
+}
+
 # ---- Memory ----
 
 # As much as a few pages, however many rows there are.
