@@ -107,7 +107,8 @@ comparison_strategy(const NorikvTable *table, Oid operator, Oid *right_type,
 		if (table->key_kind != NORIKV_KEY_TEXT || !op_in_opfamily(operator, family))
 			return 0;
 	}
-	get_op_opfamily_properties(operator, family, false, &strategy, &left_type, right_type);
+	get_op_opfamily_properties(operator, family, false, &strategy, &left_type,
+							   right_type);
 	if (table->key_kind == NORIKV_KEY_INTEGER)
 		return is_integer_type(left_type) && is_integer_type(*right_type) ? strategy : 0;
 	return left_type == type && *right_type == type ? strategy : 0;

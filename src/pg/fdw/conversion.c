@@ -57,6 +57,7 @@ prepare_populate(NorikvConversion *conversion)
 	Datum value = (Datum) 0;
 	bool is_null = true;
 	List *arguments;
+	Node *call;
 
 	TupleDescInitEntry(row, 1, ROW_COLUMN, column->type, column->typmod, 0);
 	BlessTupleDesc(row);
@@ -67,9 +68,9 @@ prepare_populate(NorikvConversion *conversion)
 	arguments = list_make3(makeNullConst(RECORDOID, -1, InvalidOid),
 						   makeNullConst(JSONOID, -1, InvalidOid),
 						   makeBoolConst(false, false));
-	fmgr_info_set_expr((Node *) makeFuncExpr(F_JSON_POPULATE_RECORD, RECORDOID, arguments,
-											 InvalidOid, InvalidOid, COERCE_EXPLICIT_CALL),
-					   &conversion->populate);
+	call = (Node *) makeFuncExpr(F_JSON_POPULATE_RECORD, RECORDOID, arguments, InvalidOid,
+								 InvalidOid, COERCE_EXPLICIT_CALL);
+	fmgr_info_set_expr(call, &conversion->populate);
 }
 
 NorikvConversion *

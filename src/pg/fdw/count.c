@@ -20,15 +20,18 @@
 static bool
 is_count(Aggref *aggregate, RelOptInfo *baserel, const NorikvTable *table)
 {
+	const TargetEntry *argument;
+
 	if (aggregate->aggsplit != AGGSPLIT_SIMPLE || aggregate->aggfilter != NULL ||
 		aggregate->aggdistinct != NIL || aggregate->aggorder != NIL ||
 		aggregate->agglevelsup != 0)
 		return false;
 	if (aggregate->aggfnoid == F_COUNT_)
 		return true;
-	return aggregate->aggfnoid == F_COUNT_ANY &&
-		   NorikvIsKey((Node *) ((TargetEntry *) linitial(aggregate->args))->expr, baserel,
-					   table);
+	if (aggregate->aggfnoid != F_COUNT_ANY)
+		return false;
+	argument = linitial_node(TargetEntry, aggregate->args);
+	return NorikvIsKey((Node *) argument->expr, baserel, table);
 }
 
 /* The aggregates of the query; NIL where one of them is none for the server. */
@@ -133,13 +136,13 @@ NorikvGetCountPlan(PlannerInfo *root, ForeignPath *path, List *tlist)
 		NorikvSplitClauses(root, baserel, relation->table, relation->remote, &remote);
 	List *counted = copyObject(remote.recheck);
 	int flags = NORIKV_PLAN_COUNT;
+	List *private;
 
 	Assert(local == NIL);
 	ChangeVarNodes((Node *) counted, baserel->relid, 1, 0);
 	if (remote.known_at_start)
 		flags |= NORIKV_PLAN_EARLY;
-	return make_foreignscan(tlist, NIL, 0, remote.operands,
-							list_make5(makeInteger(flags), remote.kinds, remote.types, NIL,
-									   counted),
-							scan_tlist, NIL, NULL);
+	private = list_make5(makeInteger(flags), remote.kinds, remote.types, NIL, counted);
+	return make_foreignscan(tlist, NIL, 0, remote.operands, private, scan_tlist, NIL,
+							NULL);
 }

@@ -138,10 +138,10 @@ NorikvReportSkipped(const NorikvDecoder *decoder)
 {
 	if (decoder->skipped > 0)
 		ereport(NOTICE,
-				errmsg_plural("left out " INT64_FORMAT " row of foreign table \"%s\" that "
-							  "could not be read",
-							  "left out " INT64_FORMAT " rows of foreign table \"%s\" that "
-							  "could not be read",
+				errmsg_plural("left out " INT64_FORMAT " row of foreign table \"%s\" "
+							  "that could not be read",
+							  "left out " INT64_FORMAT " rows of foreign table \"%s\" "
+							  "that could not be read",
 							  decoder->skipped, decoder->skipped, decoder->table->name));
 }
 

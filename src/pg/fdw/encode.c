@@ -280,7 +280,10 @@ base_document(NorikvEncoder *encoder, norikv_slice old)
 	char *string;
 
 	if (part != NULL && part->given && datum_of(encoder, part, &value))
-		return NORIKV_SLICE(DatumGetCString(FunctionCall1(&part->function, value)));
+	{
+		string = DatumGetCString(FunctionCall1(&part->function, value));
+		return NORIKV_SLICE(string);
+	}
 	if (old.data == NULL)
 		return old;
 	pg_verify_mbstr(PG_UTF8, old.data, old.size, false);
@@ -325,6 +328,7 @@ encode_value(NorikvEncoder *encoder)
 {
 	Part *part = encoder->value;
 	Datum value;
+	char *string;
 
 	if (!datum_of(encoder, part, &value))
 		ereport(ERROR, errcode(ERRCODE_NOT_NULL_VIOLATION),
@@ -333,7 +337,8 @@ encode_value(NorikvEncoder *encoder)
 				errdetail("The column holds the value of a key, and every key has one."));
 	if (part->column->base_type == BYTEAOID)
 		return NorikvBytesFromDatum(value, false);
-	return to_utf8(NORIKV_SLICE(DatumGetCString(call_portably(part, value))));
+	string = DatumGetCString(call_portably(part, value));
+	return to_utf8(NORIKV_SLICE(string));
 }
 
 /* Which columns count; whether there are any. */
@@ -375,8 +380,8 @@ NorikvEncodeValue(NorikvEncoder *encoder, TupleTableSlot *slot, const Bitmapset 
 		value = old;
 	if (value.size > NORIKV_MAX_VALUE)
 		ereport(ERROR, errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				errmsg("value of a row of foreign table \"%s\" has %zu bytes, the limit is "
-					   "%d",
+				errmsg("value of a row of foreign table \"%s\" has %zu bytes, the limit "
+					   "is %d",
 					   encoder->table->name, value.size, NORIKV_MAX_VALUE));
 	return value;
 }

@@ -23,11 +23,13 @@ names_keys(List *kinds)
 static const char *
 strategy_of(int flags, List *kinds)
 {
-	if (flags & NORIKV_PLAN_COUNT)
-		return names_keys(kinds) ? "Count by Key"
-			   : kinds != NIL	 ? "Count Range"
-								 : "Count All";
-	return names_keys(kinds) ? "Lookup by Key" : kinds != NIL ? "Range Scan" : "Full Scan";
+	bool counts = (flags & NORIKV_PLAN_COUNT) != 0;
+
+	if (names_keys(kinds))
+		return counts ? "Count by Key" : "Lookup by Key";
+	if (kinds != NIL)
+		return counts ? "Count Range" : "Range Scan";
+	return counts ? "Count All" : "Full Scan";
 }
 
 static char *

@@ -280,7 +280,8 @@ sample_size_option(List *options)
 		size = pg_strtoint32(defGetString(def));
 		if (size < 1)
 			ereport(ERROR, errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
-					errmsg("value \"%d\" of option \"sample_size\" is out of range", size),
+					errmsg("value \"%d\" of option \"sample_size\" is out of range",
+						   size),
 					errdetail("It must be at least 1."));
 	}
 	return size;

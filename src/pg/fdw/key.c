@@ -47,7 +47,9 @@ join_prefix(const NorikvTable *table, norikv_slice bytes)
 static norikv_slice
 spell_uuid(Datum value)
 {
-	return NORIKV_SLICE(DatumGetCString(DirectFunctionCall1(uuid_out, value)));
+	char *spelled = DatumGetCString(DirectFunctionCall1(uuid_out, value));
+
+	return NORIKV_SLICE(spelled);
 }
 
 static norikv_slice
@@ -98,8 +100,8 @@ NorikvKeyOfColumn(const NorikvTable *table, Datum value)
 						  column, NorikvShowKey(table->prefix)));
 	if (key.size == 0 || key.size > NORIKV_MAX_KEY)
 		ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				errmsg("key of column \"%s\" of foreign table \"%s\" must be 1 to %d bytes, "
-					   "but it is %zu",
+				errmsg("key of column \"%s\" of foreign table \"%s\" must be 1 to %d "
+					   "bytes, but it is %zu",
 					   column, table->name, NORIKV_MAX_KEY, key.size),
 				key.size == 0 ? errdetail("The table has no prefix.")
 							  : errdetail("The key is %s.", NorikvShowKey(key)));

@@ -22,6 +22,9 @@
 #include "utils/rel.h"
 #include "utils/syscache.h"
 
+/* The C function that reads a norikv.version. */
+#define VERSION_INPUT "norikv_sql_version_in"
+
 typedef struct CachedTable
 {
 	Oid relid; /* the key; must stay first */
@@ -98,8 +101,8 @@ only_column(const NorikvTable *table, NorikvRole role, const char *option)
 			continue;
 		if (found != 0)
 			ereport(ERROR, errcode(ERRCODE_FDW_INVALID_OPTION_NAME),
-					errmsg("foreign table \"%s\" has more than one column with the option "
-						   "\"%s\"",
+					errmsg("foreign table \"%s\" has more than one column with the "
+						   "option \"%s\"",
 						   table->name, option),
 					errdetail("They are \"%s\" and \"%s\".",
 							  table->columns[found - 1].name, column->name));
@@ -136,7 +139,7 @@ is_version_type(Oid type)
 	if (!HeapTupleIsValid(tuple))
 		return false;
 	source = SysCacheGetAttr(PROCOID, tuple, Anum_pg_proc_prosrc, &is_null);
-	matches = !is_null && strcmp(TextDatumGetCString(source), "norikv_sql_version_in") == 0;
+	matches = !is_null && strcmp(TextDatumGetCString(source), VERSION_INPUT) == 0;
 	ReleaseSysCache(tuple);
 	return matches;
 }
@@ -211,8 +214,8 @@ check_format(NorikvTable *table, int given)
 			ereport(ERROR, errcode(ERRCODE_FDW_INVALID_COLUMN_NAME),
 					errmsg("column \"%s\" of foreign table \"%s\" shows nothing of a key",
 						   table->columns[i].name, table->name),
-					errhint("For fields of JSON documents set the option format 'json' of "
-							"the table; else give the column one of the options key, "
+					errhint("For fields of JSON documents set the table's option format "
+							"'json'; else give the column one of the options key, "
 							"value, version, ttl and expires_at."));
 	}
 	if (table->value_attnum == 0)
@@ -238,7 +241,10 @@ check_format(NorikvTable *table, int given)
 static norikv_slice
 utf8_of(const char *string)
 {
-	return NORIKV_SLICE(pstrdup(pg_server_to_any((char *) string, strlen(string), PG_UTF8)));
+	char *utf8 = pg_server_to_any((char *) string, strlen(string), PG_UTF8);
+	char *copy = pstrdup(utf8);
+
+	return NORIKV_SLICE(copy);
 }
 
 static void
@@ -250,7 +256,11 @@ load_options(NorikvTable *table, List *given, int *format)
 	ListCell *cell;
 
 	foreach (cell, given)
-		truncatable_given |= strcmp(lfirst_node(DefElem, cell)->defname, "truncatable") == 0;
+	{
+		const DefElem *def = lfirst_node(DefElem, cell);
+
+		truncatable_given |= strcmp(def->defname, "truncatable") == 0;
+	}
 	NorikvLoadTableOptions(&options, given);
 	table->prefix = utf8_of(options.prefix);
 	end = palloc(Max(table->prefix.size, 1));
@@ -329,8 +339,8 @@ load(Relation relation)
 	if (table->key_attnum == 0)
 		ereport(ERROR, errcode(ERRCODE_FDW_COLUMN_NAME_NOT_FOUND),
 				errmsg("foreign table \"%s\" has no column for the key", table->name),
-				errhint("Give one column OPTIONS (key 'true'), or the name \"key\" where no "
-						"column has such an option."));
+				errhint("Give one column OPTIONS (key 'true'), or the name \"key\" where "
+						"no column has such an option."));
 	table->key_type = table->columns[table->key_attnum - 1].base_type;
 	table->key_kind = key_kind(table, &table->columns[table->key_attnum - 1]);
 	check_format(table, format);
