@@ -158,6 +158,10 @@ SELECT norikv.put('fdw_read:int:' || k, k) IS NOT NULL AS put FROM unnest(ARRAY[
 SELECT * FROM by_number;
 SELECT * FROM by_number WHERE id = 7::bigint OR id = -9::smallint;
 SELECT * FROM by_number WHERE id = ANY (ARRAY[2147483648, 2147483647, 0]::bigint[]);
+CREATE FOREIGN TABLE strict_number (id int OPTIONS (key 'true'), v text OPTIONS (value 'true')) SERVER fdw_read OPTIONS (prefix 'fdw_read:int:');
+SELECT * FROM strict_number WHERE id = 2147483648;
+SELECT * FROM strict_number WHERE id IN (7, 2147483648);
+SELECT * FROM strict_number;
 SELECT * FROM by_uuid;
 SELECT * FROM by_uuid WHERE id = 'B0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11';
 SELECT * FROM by_uuid WHERE id = 'A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11';

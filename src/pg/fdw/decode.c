@@ -127,6 +127,12 @@ NorikvDecoderNeedsValues(const NorikvDecoder *decoder)
 	return decoder->value != NULL || decoder->reader != NULL;
 }
 
+bool
+NorikvDecoderNeedsExpiry(const NorikvDecoder *decoder)
+{
+	return decoder->wants_ttl || decoder->wants_expires_at;
+}
+
 int64
 NorikvDecoderSkipped(const NorikvDecoder *decoder)
 {

@@ -155,6 +155,8 @@ extern NorikvDecoder *NorikvMakeDecoder(NorikvTable *table, NorikvConnection *co
 extern bool NorikvMayLeaveOutRows(const NorikvTable *table);
 /* Whether rows are made from values, or keys with what stands beside them do. */
 extern bool NorikvDecoderNeedsValues(const NorikvDecoder *decoder);
+/* Whether rows show when they expire, which the answer to a Get does not say. */
+extern bool NorikvDecoderNeedsExpiry(const NorikvDecoder *decoder);
 /*
  * Stores the row of an entry as a virtual tuple; values are in the current memory
  * context. Version index 0: written by this transaction, so without a version

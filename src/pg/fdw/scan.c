@@ -88,8 +88,7 @@ init_decoder(NorikvScan *scan, ForeignScanState *node, List *attnums)
 						  RelationGetDescr(node->ss.ss_currentRelation), members, false);
 	scan->source.keys_only = !NorikvDecoderNeedsValues(scan->decoder);
 	scan->source.expiry = (scan->flags & NORIKV_PLAN_NUMBERED) != 0 ||
-						  scan->table->ttl_attnum != 0 ||
-						  scan->table->expires_at_attnum != 0;
+						  NorikvDecoderNeedsExpiry(scan->decoder);
 	if (scan->flags & NORIKV_PLAN_NUMBERED)
 	{
 		scan->rows = NorikvRowStoreOpen(
