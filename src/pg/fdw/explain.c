@@ -9,6 +9,7 @@
 #include "commands/explain_format.h"
 #include "commands/explain_state.h"
 #endif
+#include "foreign/foreign.h"
 #include "nodes/makefuncs.h"
 #include "utils/lsyscache.h"
 #include "utils/ruleutils.h"
@@ -50,7 +51,7 @@ show_conditions(ForeignScanState *node, List *counted, ExplainState *es)
 
 	if (counted != NIL)
 	{
-		Oid relid = NorikvScanRelid(node);
+		Oid relid = NorikvScanTable(node)->relid;
 
 		shown = deparse_expression((Node *) make_ands_explicit(counted),
 								   deparse_context_for(get_rel_name(relid), relid), false,
@@ -61,6 +62,24 @@ show_conditions(ForeignScanState *node, List *counted, ExplainState *es)
 	else
 		return;
 	ExplainPropertyText("Key Condition", shown, es);
+}
+
+/* How many keys one request asks for; EXPLAIN alone opens no connection. */
+static void
+show_batch(ForeignScanState *node, List *kinds, ExplainState *es)
+{
+	NorikvSettings settings;
+	const NorikvTable *table = NorikvScanTable(node);
+	int size = table->fetch_size;
+
+	if (!list_member_int(kinds, NORIKV_CONDITION_ANY))
+		return;
+	if (size == 0)
+	{
+		NorikvLoadSettings(&settings, GetForeignServer(table->serverid)->options, NIL);
+		size = settings.fetch_size;
+	}
+	ExplainPropertyInteger("Batch Size", NULL, size, es);
 }
 
 /* The LIMIT's count and offset, where the server is told. */
@@ -108,6 +127,7 @@ NorikvExplainForeignScan(ForeignScanState *node, ExplainState *es)
 		ExplainPropertyText("Key Order",
 							flags & NORIKV_PLAN_REVERSE ? "descending" : "ascending", es);
 	show_limit(node, flags, list_length(kinds), es);
+	show_batch(node, kinds, es);
 	if (es->analyze)
 		show_work(node, names_keys(kinds), es);
 }

@@ -269,6 +269,8 @@ NorikvEndForeignScan(ForeignScanState *node)
 	if (scan == NULL)
 		return;
 	NorikvSourceEnd(&scan->source);
+	if (scan->rows != NULL)
+		NorikvRowStoreClose(scan->rows);
 	if (scan->decoder != NULL)
 		NorikvReportSkipped(scan->decoder);
 }
@@ -291,8 +293,8 @@ NorikvScanSkipped(ForeignScanState *node)
 	return scan->decoder == NULL ? 0 : NorikvDecoderSkipped(scan->decoder);
 }
 
-Oid
-NorikvScanRelid(ForeignScanState *node)
+const NorikvTable *
+NorikvScanTable(ForeignScanState *node)
 {
-	return ((NorikvScan *) node->fdw_state)->table->relid;
+	return ((NorikvScan *) node->fdw_state)->table;
 }

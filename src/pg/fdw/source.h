@@ -63,7 +63,7 @@ extern void NorikvSourceEnd(NorikvSource *source);
 
 /* scan.c: of one foreign scan. */
 extern NorikvSourceStats NorikvScanStats(ForeignScanState *node);
-extern Oid NorikvScanRelid(ForeignScanState *node);
+extern const NorikvTable *NorikvScanTable(ForeignScanState *node);
 extern int64 NorikvScanSkipped(ForeignScanState *node);
 
 #endif
