@@ -138,9 +138,12 @@ NorikvBufferEnter(NorikvBuffer *buffer, norikv_slice key)
 	}
 	find_before(buffer, key, before);
 	found = before[0]->next[0];
-	if (found != NULL && NorikvCompareKeys(NorikvBufferKeySlice(found), key) == 0)
-		return found;
-	return insert_key(buffer, key, before);
+	if (found == NULL || NorikvCompareKeys(NorikvBufferKeySlice(found), key) != 0)
+		return insert_key(buffer, key, before);
+	/* What was expected of it for a change that then was not made. */
+	if (found->newest == NULL)
+		found->base = NORIKV_BASE_ANY;
+	return found;
 }
 
 /* ---- Changes ---- */

@@ -27,6 +27,7 @@ enum
 /* ---- Planning ---- */
 
 /* The rows' numbers; see rowstore.c. */
+#if PG_VERSION_NUM >= 140000
 static void
 add_update_targets(PlannerInfo *root, Index rtindex, RangeTblEntry *target_rte,
 				   Relation target_relation)
@@ -35,6 +36,18 @@ add_update_targets(PlannerInfo *root, Index rtindex, RangeTblEntry *target_rte,
 
 	add_row_identity_var(root, var, rtindex, "ctid");
 }
+#else
+static void
+add_update_targets(Query *parse, RangeTblEntry *target_rte, Relation target_relation)
+{
+	Var *var = makeVar(parse->resultRelation, SelfItemPointerAttributeNumber, TIDOID, -1,
+					   InvalidOid, 0);
+	AttrNumber resno = list_length(parse->targetList) + 1;
+
+	parse->targetList = lappend(parse->targetList, makeTargetEntry((Expr *) var, resno,
+																   pstrdup("ctid"), true));
+}
+#endif
 
 static bool
 has_row_triggers(const TriggerDesc *triggers, CmdType operation)
@@ -247,6 +260,7 @@ exec_insert(EState *estate, ResultRelInfo *result, TupleTableSlot *slot,
 	NorikvInsertRows(modify, &slot, 1, &inserted);
 	if (!inserted)
 		return NULL;
+	modify->n_more_rows++;
 	clear_version(modify, slot);
 	return slot;
 }
@@ -256,10 +270,11 @@ static TupleTableSlot **
 exec_batch_insert(EState *estate, ResultRelInfo *result, TupleTableSlot **slots,
 				  TupleTableSlot **plan_slots, int *n_slots)
 {
+	NorikvModify *modify = result->ri_FdwState;
 	bool *inserted = palloc(sizeof(bool) * *n_slots);
 	int n = 0;
 
-	NorikvInsertRows(result->ri_FdwState, slots, *n_slots, inserted);
+	NorikvInsertRows(modify, slots, *n_slots, inserted);
 	/* PostgreSQL looks at the first n only, and uses all of them again. */
 	for (int i = 0; i < *n_slots; i++)
 	{
@@ -271,6 +286,7 @@ exec_batch_insert(EState *estate, ResultRelInfo *result, TupleTableSlot **slots,
 		slots[n++] = slot;
 	}
 	pfree(inserted);
+	modify->n_more_rows += n;
 	*n_slots = n;
 	return slots;
 }
@@ -312,6 +328,7 @@ exec_delete(EState *estate, ResultRelInfo *result, TupleTableSlot *slot,
 	if (!NorikvDeleteRow(modify, result->ri_projectReturning != NULL ? slot : NULL,
 						 plan_slot))
 		return NULL;
+	modify->n_more_rows--;
 	if (modify->outbox != NULL && modify->one_by_one)
 		NorikvOutboxSend(modify);
 	return slot;
@@ -330,6 +347,10 @@ end_modify(EState *estate, ResultRelInfo *result)
 		NorikvOutboxSend(modify);
 	else
 		NorikvLookUpKeys(modify);
+	/* What plans count on, until the server is asked again. */
+	if (modify->table->estimated_rows >= 0)
+		modify->table->estimated_rows =
+			Max(modify->table->estimated_rows + modify->n_more_rows, 0);
 	MemoryContextDelete(modify->row_context);
 	result->ri_FdwState = NULL;
 }

@@ -29,6 +29,7 @@ typedef struct NorikvModify
 	AttrNumber ctid_attno;	/* of the plan's output; UPDATE and DELETE */
 	Bitmapset *updated;		/* columns that an UPDATE names, as NorikvEncodeValue has it */
 	bool trigger_changes;	/* a BEFORE trigger may change other columns */
+	int64 n_more_rows;	 /* that the table has after the statement; may be negative */
 	NorikvBufferKey **lookups; /* keys that were put and are to be looked up yet */
 	int n_lookups;
 } NorikvModify;

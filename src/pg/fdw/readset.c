@@ -30,6 +30,12 @@ NorikvReadSetCreate(NorikvBuffer *buffer)
 }
 
 void
+NorikvReadSetClose(NorikvReadSet *set)
+{
+	NorikvSpoolClose(set->spool);
+}
+
+void
 NorikvReadSetAdd(NorikvReadSet *set, NorikvBuffer *buffer, norikv_slice key,
 				 norikv_version version)
 {

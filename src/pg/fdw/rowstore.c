@@ -63,6 +63,12 @@ NorikvRowStoreOpen(EState *estate, Index rti)
 	return store;
 }
 
+void
+NorikvRowStoreClose(NorikvRowStore *store)
+{
+	NorikvSpoolClose(store->spool);
+}
+
 NorikvRowStore *
 NorikvRowStoreFind(EState *estate, Index rti)
 {

@@ -17,6 +17,8 @@ typedef struct NorikvRowStore NorikvRowStore;
  * list has ctid). Lives as long as the executor state.
  */
 extern NorikvRowStore *NorikvRowStoreOpen(EState *estate, Index rti);
+/* For EndForeignScan. */
+extern void NorikvRowStoreClose(NorikvRowStore *store);
 /* The one that a scan of this range table entry has opened; NULL: none. */
 extern NorikvRowStore *NorikvRowStoreFind(EState *estate, Index rti);
 

@@ -40,6 +40,14 @@ NorikvSpoolCreate(MemoryContext context, ResourceOwner owner)
 	return spool;
 }
 
+void
+NorikvSpoolClose(NorikvSpool *spool)
+{
+	if (spool->file != NULL)
+		BufFileClose(spool->file);
+	spool->file = NULL;
+}
+
 uint64
 NorikvSpoolSize(const NorikvSpool *spool)
 {

@@ -254,6 +254,18 @@ refuse_prepare(void)
 					   buffer->connection->name));
 }
 
+/* Before the transaction's resources are looked through for leaks. */
+static void
+close_read_sets(void)
+{
+	for (NorikvBuffer *buffer = buffers; buffer != NULL; buffer = buffer->next_buffer)
+	{
+		if (buffer->reads != NULL)
+			NorikvReadSetClose(buffer->reads);
+		buffer->reads = NULL;
+	}
+}
+
 static void
 forget_all(void)
 {
@@ -271,9 +283,11 @@ transaction_event(XactEvent event, void *arg)
 	{
 		case XACT_EVENT_PRE_COMMIT:
 			flush_all();
+			close_read_sets();
 			break;
 		case XACT_EVENT_PRE_PREPARE:
 			refuse_prepare();
+			close_read_sets();
 			break;
 		case XACT_EVENT_COMMIT:
 		case XACT_EVENT_ABORT:

@@ -122,6 +122,7 @@ typedef struct NorikvReadCheck
 } NorikvReadCheck;
 
 extern NorikvReadSet *NorikvReadSetCreate(NorikvBuffer *buffer);
+extern void NorikvReadSetClose(NorikvReadSet *set);
 extern void NorikvReadSetAdd(NorikvReadSet *set, NorikvBuffer *buffer, norikv_slice key,
 							 norikv_version version);
 /* Sorted by key, each once; raises 40001 where one was read in two versions. */
