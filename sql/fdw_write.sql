@@ -171,4 +171,22 @@ INSERT INTO bytes VALUES (decode(repeat('ff', 1024 - 16), 'hex'), 'new'), ('\x00
 COMMIT;
 SELECT octet_length(key), value FROM bytes ORDER BY key;
 
+-- More rows than work_mem holds, changed in another order than they were read in.
+SET work_mem = '64kB';
+DELETE FROM word;
+INSERT INTO word SELECT 'n' || i, repeat('x', 300) || i FROM generate_series(1, 5000) i;
+UPDATE word SET value = o.rank || ' ' || right(word.value, 5)
+    FROM (SELECT key, row_number() OVER (ORDER BY md5(key)) AS rank FROM word) o WHERE o.key = word.key;
+SELECT count(*), sum(split_part(value, ' ', 1)::int) FROM word;
+SELECT count(*) FROM word WHERE split_part(value, ' ', 2) = right(repeat('x', 300) || substr(key, 2), 5);
+UPDATE word SET key = 'o' || substr(key, 2);
+SELECT count(*), min(key), max(key) FROM word;
+BEGIN ISOLATION LEVEL REPEATABLE READ;
+SELECT count(*) FROM (SELECT key, value FROM word OFFSET 0) s;
+SELECT key FROM word WHERE key > 'o998' ORDER BY md5(key) LIMIT 2 FOR UPDATE;
+DELETE FROM word WHERE key <= 'o998';
+COMMIT;
+SELECT count(*), min(key), max(key) FROM word;
+RESET work_mem;
+
 DROP SERVER fdw_write CASCADE;
