@@ -11,6 +11,7 @@
 
 #include "fdw/write.h"
 #include "fdw/fdw.h"
+#include "fdw/lookup_join.h"
 #include "worker/launcher.h"
 
 PG_MODULE_MAGIC;
@@ -63,6 +64,7 @@ _PG_init(void)
 	NorikvTransactionInit();
 	NorikvCallInit();
 	NorikvTableInit();
+	NorikvLookupJoinInit();
 
 	if (process_shared_preload_libraries_in_progress)
 	{
