@@ -143,6 +143,20 @@ COMMIT;
 FETCH ALL FROM held;
 CLOSE held;
 
+-- A connection that is closed, or changes, in the middle of a scan: when the
+-- transaction ends.
+SELECT count(norikv.disconnect()), count(id) FROM item;
+SELECT count(*) FROM generate_series(1, 3) i, LATERAL (SELECT norikv.disconnect() IS NOT NULL, n FROM item WHERE id = to_char(i, 'FM0000') OFFSET 0) l;
+BEGIN;
+DECLARE c CURSOR FOR SELECT n FROM item WHERE id = ANY (ARRAY(SELECT to_char(i, 'FM0000') FROM generate_series(1, 25) i));
+FETCH 1 FROM c;
+SELECT norikv.disconnect('fdw_plans') AS first, norikv.disconnect('fdw_plans') AS again;
+ALTER SERVER fdw_plans OPTIONS (ADD timeout '7s');
+SELECT n FROM item WHERE id = '0002';
+MOVE ALL FROM c;
+SELECT server_name, valid FROM norikv.connections() WHERE server_name = 'fdw_plans' ORDER BY valid;
+COMMIT;
+
 -- Views, partitions, inheritance, COPY, CTEs, rescans
 CREATE VIEW wide AS SELECT item.*, length(name) AS long FROM item;
 SELECT plan('SELECT * FROM wide WHERE id = ''0100''');

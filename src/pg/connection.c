@@ -4,7 +4,7 @@
  * Found once, then kept until a catalog invalidation, a change of user or of
  * norikv.server says that the answer may be another: a get of a cached connection
  * does no catalog lookup. A client whose server or mapping changed is not used
- * again and closed at the next look.
+ * again and closed when the transaction ends.
  */
 #include "pg_norikv.h"
 
@@ -71,31 +71,26 @@ close_connection(NorikvConnection *connection)
 	MemoryContextDelete(connection->context);
 }
 
+/*
+ * At the end of the transaction: scans that are under way or are to be repeated,
+ * and writes that wait, still have the connection.
+ */
 bool
 NorikvCloseConnections(bool all, Oid serverid)
 {
-	dlist_mutable_iter iter;
-	bool closed = false;
+	dlist_iter iter;
+	bool found = false;
 
-	dlist_foreach_modify(iter, &connections)
+	NorikvForgetTarget();
+	dlist_foreach(iter, &connections)
 	{
 		NorikvConnection *connection = dlist_container(NorikvConnection, node, iter.cur);
 
-		if (!all && connection->serverid != serverid)
+		if (connection->invalidated || (!all && connection->serverid != serverid))
 			continue;
-		if (connection->pins > 0)
-		{
-			ereport(WARNING,
-					errmsg("cannot close the connection to server \"%s\" before the end of "
-						   "the transaction",
-						   connection->name),
-					errdetail("This transaction has written to foreign tables over it."));
-			continue;
-		}
-		close_connection(connection);
-		closed = true;
+		connection->invalidated = close_at_end = found = true;
 	}
-	return closed;
+	return found;
 }
 
 /* FATAL runs no PG_CATCH: calls may be under way here. */
@@ -247,25 +242,25 @@ is_usable(const NorikvConnection *connection)
 	return !connection->embedded || connection->generation == NorikvEmbeddedGeneration();
 }
 
-/* The connection there is, or a new one; those of no more use go on the way. */
+/*
+ * The connection there is, or a new one. Those of no more use go when the
+ * transaction ends, for a scan may still have them.
+ */
 static NorikvConnection *
 find_connection(const Target *target)
 {
 	NorikvConnection *found = NULL;
-	dlist_mutable_iter iter;
+	dlist_iter iter;
 
-	dlist_foreach_modify(iter, &connections)
+	dlist_foreach(iter, &connections)
 	{
 		NorikvConnection *connection = dlist_container(NorikvConnection, node, iter.cur);
 
-		if (is_usable(connection))
-		{
-			if (connection->serverid == target->serverid &&
-				connection->umid == target->umid)
-				found = connection;
-		}
-		else if (connection->live_calls == 0 && connection->pins == 0)
-			close_connection(connection);
+		if (!is_usable(connection))
+			connection->invalidated = close_at_end = true;
+		else if (connection->serverid == target->serverid &&
+				 connection->umid == target->umid)
+			found = connection;
 	}
 	if (found == NULL)
 		found = open_connection(target);

@@ -153,7 +153,6 @@ typedef struct NorikvConnection
 	bool invalidated;  /* its definition changed: not to be used again */
 	norikv_client *client;
 	int live_calls;
-	int pins; /* buffers of writes that are sent over it: it is not to be closed */
 	NorikvCapabilities capabilities;
 	NorikvStatServer *stat; /* NULL: nothing is counted */
 } NorikvConnection;

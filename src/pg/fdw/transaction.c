@@ -87,7 +87,6 @@ make_buffer(NorikvConnection *connection)
 	while (*last != NULL)
 		last = &(*last)->next_buffer;
 	*last = buffer;
-	connection->pins++;
 	return buffer;
 }
 
@@ -269,8 +268,6 @@ close_read_sets(void)
 static void
 forget_all(void)
 {
-	for (NorikvBuffer *buffer = buffers; buffer != NULL; buffer = buffer->next_buffer)
-		buffer->connection->pins--;
 	buffers = NULL;
 }
 
