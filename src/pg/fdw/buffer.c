@@ -153,7 +153,8 @@ NorikvBufferVisible(const NorikvBufferKey *key, CommandId curcid)
 {
 	NorikvChange *change = key->newest;
 
-	while (change != NULL && (change->kind == NORIKV_CHANGE_CHECK || change->cid >= curcid))
+	while (change != NULL &&
+		   (change->kind == NORIKV_CHANGE_CHECK || change->cid >= curcid))
 		change = change->older;
 	return change;
 }
@@ -261,8 +262,8 @@ NorikvBufferExpect(NorikvBuffer *buffer, NorikvBufferKey *key, norikv_version ve
 	}
 	if (key->base == NORIKV_BASE_ANY ||
 		(key->base == base &&
-		 (base == NORIKV_BASE_ABSENT || (key->version.term == version.term &&
-										 key->version.index == version.index))))
+		 (base == NORIKV_BASE_ABSENT ||
+		  (key->version.term == version.term && key->version.index == version.index))))
 		return;
 	NorikvRaiseConflict(buffer->connection, NorikvBufferKeySlice(key),
 						key->base == NORIKV_BASE_ABSENT ? absent : key->version, version);
@@ -387,8 +388,8 @@ NorikvBufferIterate(NorikvBufferIterator *iterator, NorikvBuffer *buffer,
 					norikv_slice start, norikv_slice end, bool reverse, CommandId curcid)
 {
 	*iterator = (NorikvBufferIterator){buffer, start, end, reverse, curcid, NULL};
-	iterator->next = reverse ? NorikvBufferSeekBefore(buffer, end)
-							 : NorikvBufferSeek(buffer, start);
+	iterator->next =
+		reverse ? NorikvBufferSeekBefore(buffer, end) : NorikvBufferSeek(buffer, start);
 }
 
 static bool

@@ -25,9 +25,9 @@ typedef enum NorikvChangeKind
 typedef enum NorikvExpiry
 {
 	NORIKV_EXPIRY_NONE,
-	NORIKV_EXPIRY_TTL,	/* ttl_ms after the commit */
-	NORIKV_EXPIRY_AT,	/* at expires_at_ms */
-	NORIKV_EXPIRY_KEEP	/* as the store has it: expires_at_ms when it was read */
+	NORIKV_EXPIRY_TTL, /* ttl_ms after the commit */
+	NORIKV_EXPIRY_AT,  /* at expires_at_ms */
+	NORIKV_EXPIRY_KEEP /* as the store has it: expires_at_ms when it was read */
 } NorikvExpiry;
 
 typedef struct NorikvChange
@@ -36,8 +36,8 @@ typedef struct NorikvChange
 	NorikvBufferKey *of;
 	dlist_node node; /* in the buffer's log */
 	NorikvChangeKind kind;
-	CommandId cid;	/* of the command that made it */
-	int level;		/* of the savepoint it goes with */
+	CommandId cid; /* of the command that made it */
+	int level;	   /* of the savepoint it goes with */
 	NorikvExpiry expiry;
 	uint64 ttl_ms;
 	uint64 expires_at_ms; /* Unix epoch; 0: never */

@@ -158,13 +158,14 @@ static bool
 update_at_once(NorikvModify *modify, const norikv_entry *old, NorikvNewRow *row)
 {
 	if (is_moved(row, old))
-		ereport(ERROR, errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				errmsg("cannot change the key of a row of foreign table \"%s\"",
-					   modify->table->name),
-				errdetail("Its write_mode is 'immediate', and the row could be lost, or be "
-						  "there twice, if only a part of the change is carried out."),
-				errhint("Use a foreign table with write_mode 'transaction', or INSERT and "
-						"DELETE."));
+		ereport(
+			ERROR, errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			errmsg("cannot change the key of a row of foreign table \"%s\"",
+				   modify->table->name),
+			errdetail("Its write_mode is 'immediate', and the row could be lost, or be "
+					  "there twice, if only a part of the change is carried out."),
+			errhint("Use a foreign table with write_mode 'transaction', or INSERT and "
+					"DELETE."));
 	if (row->expiry == NORIKV_EXPIRY_KEEP)
 		row->ms = old->expires_at_ms;
 	return NorikvOutboxUpdate(modify, old, row);
@@ -198,9 +199,8 @@ return_old_row(NorikvModify *modify, const norikv_entry *old, TupleTableSlot *sl
 	if (modify->decoder == NULL)
 	{
 		old_context = MemoryContextSwitchTo(modify->context);
-		modify->decoder =
-			NorikvMakeDecoder(modify->table, modify->connection,
-							  RelationGetDescr(relation), NULL, true);
+		modify->decoder = NorikvMakeDecoder(modify->table, modify->connection,
+											RelationGetDescr(relation), NULL, true);
 		MemoryContextSwitchTo(old_context);
 	}
 	old_context = MemoryContextSwitchTo(GetPerTupleMemoryContext(modify->estate));

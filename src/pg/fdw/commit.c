@@ -36,13 +36,14 @@ NorikvRaiseConflict(const NorikvConnection *connection, norikv_slice key,
 static void
 raise_unknown(const norikv_error *error, const NorikvConnection *connection)
 {
-	ereport(ERROR, errcode(ERRCODE_TRANSACTION_RESOLUTION_UNKNOWN),
-			errmsg("outcome of COMMIT on server \"%s\" is not known", connection->name),
-			errdetail("%s%s%s", NorikvTextForMessage(error->node),
-					  error->node[0] != '\0' ? ": " : "", NorikvTextForMessage(error->text)),
-			errhint("The changes to foreign tables were applied all together, or not at "
-					"all, or will be yet; local changes are rolled back. Read the keys to "
-					"find out before you retry."));
+	ereport(
+		ERROR, errcode(ERRCODE_TRANSACTION_RESOLUTION_UNKNOWN),
+		errmsg("outcome of COMMIT on server \"%s\" is not known", connection->name),
+		errdetail("%s%s%s", NorikvTextForMessage(error->node),
+				  error->node[0] != '\0' ? ": " : "", NorikvTextForMessage(error->text)),
+		errhint("The changes to foreign tables were applied all together, or not at "
+				"all, or will be yet; local changes are rolled back. Read the keys to "
+				"find out before you retry."));
 }
 
 /* The condition that did not hold, as the server said. */
@@ -52,10 +53,10 @@ raise_unmet(const norikv_error *error, const NorikvUnit *unit,
 {
 	const norikv_operation *operation = &unit->operations[error->operation];
 
-	NorikvRaiseConflict(
-		connection, operation->key,
-		operation->condition == NORIKV_IF_VERSION ? operation->version : absent,
-		error->present);
+	NorikvRaiseConflict(connection, operation->key,
+						operation->condition == NORIKV_IF_VERSION ? operation->version
+																  : absent,
+						error->present);
 }
 
 static void
@@ -109,8 +110,8 @@ commit_context(void *arg)
 static void
 send_unit(NorikvBuffer *buffer, const NorikvUnit *unit)
 {
-	NorikvCall *call = NorikvStartCommit(buffer->connection, unit->operations,
-										 unit->n_operations, true);
+	NorikvCall *call =
+		NorikvStartCommit(buffer->connection, unit->operations, unit->n_operations, true);
 	const norikv_error *error = NorikvAwait(call);
 
 	if (error->code != NORIKV_OK)
@@ -123,8 +124,8 @@ NorikvBufferFlush(NorikvBuffer *buffer, const char *sent_before)
 {
 	ErrorContextCallback callback = {error_context_stack, commit_context,
 									 (void *) sent_before};
-	MemoryContext context = AllocSetContextCreate(buffer->context, "norikv unit",
-												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext context =
+		AllocSetContextCreate(buffer->context, "norikv unit", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old_context = MemoryContextSwitchTo(context);
 	NorikvUnit unit;
 

@@ -35,8 +35,8 @@ NorikvOutboxCreate(NorikvModify *modify)
 	outbox->buffer.connection = modify->connection;
 	NorikvBufferInit(&outbox->buffer);
 	outbox->batch_size = modify->connection->settings.batch_size;
-	outbox->unsent = MemoryContextAllocHuge(modify->context,
-											sizeof(NorikvBufferKey *) * batch);
+	outbox->unsent =
+		MemoryContextAllocHuge(modify->context, sizeof(NorikvBufferKey *) * batch);
 	return outbox;
 }
 
@@ -136,8 +136,7 @@ outbox_context(void *arg)
 		errcontext("%s", outbox->report);
 	else
 		errcontext("write_mode 'immediate': " INT64_FORMAT
-				   " keys were written before and stay; of the %d keys of this batch it is "
-				   "not said",
+				   " keys were written before and stay; this is about the %d after them",
 				   outbox->n_written, outbox->n_unsent);
 }
 
@@ -178,8 +177,8 @@ is_skipped(const NorikvModify *modify, const norikv_operation_result *result)
 
 static void
 list_keys(StringInfo report, const char *title, const norikv_operation *operations,
-		  const norikv_operation_result *results, int n, bool (*belongs)(
-			  const norikv_operation_result *))
+		  const norikv_operation_result *results, int n,
+		  bool (*belongs)(const norikv_operation_result *))
 {
 	int found = 0;
 

@@ -64,7 +64,8 @@ check_constraints(NorikvModify *modify, TupleTableSlot *slot)
 		ExecConstraints(result, slot, modify->estate);
 	/* What came through the parent is in the right place, unless a trigger moved it. */
 	if (modify->operation == CMD_INSERT && result->ri_RootResultRelInfo != NULL)
-		routed = result->ri_TrigDesc == NULL || !result->ri_TrigDesc->trig_insert_before_row;
+		routed =
+			result->ri_TrigDesc == NULL || !result->ri_TrigDesc->trig_insert_before_row;
 	if (relation->rd_rel->relispartition && !routed)
 		(void) ExecPartitionCheck(result, slot, modify->estate, true);
 }
@@ -110,8 +111,7 @@ make_row(NorikvModify *modify, TupleTableSlot *slot, NorikvNewRow *row)
 static NorikvBufferKey *
 put_row(NorikvModify *modify, NorikvBufferKey *key, const NorikvNewRow *row)
 {
-	NorikvChange *change =
-		NorikvBufferPut(modify->buffer, key, modify->cid, row->value);
+	NorikvChange *change = NorikvBufferPut(modify->buffer, key, modify->cid, row->value);
 
 	NorikvSetExpiry(change, row);
 	return key;
@@ -184,8 +184,8 @@ static void
 look_up_later(NorikvModify *modify, NorikvBufferKey *key)
 {
 	if (modify->lookups == NULL)
-		modify->lookups = MemoryContextAlloc(
-			modify->context, sizeof(NorikvBufferKey *) * NORIKV_LOOKUP_BATCH);
+		modify->lookups = MemoryContextAlloc(modify->context, sizeof(NorikvBufferKey *) *
+																  NORIKV_LOOKUP_BATCH);
 	key->unverified = true;
 	modify->lookups[modify->n_lookups++] = key;
 	if (modify->n_lookups >= lookup_batch(modify))
@@ -296,7 +296,8 @@ send_rows(NorikvModify *modify, NorikvNewRow *rows, int n_rows, bool *inserted)
 }
 
 void
-NorikvInsertRows(NorikvModify *modify, TupleTableSlot **slots, int n_slots, bool *inserted)
+NorikvInsertRows(NorikvModify *modify, TupleTableSlot **slots, int n_slots,
+				 bool *inserted)
 {
 	MemoryContext old_context = MemoryContextSwitchTo(modify->row_context);
 	NorikvNewRow *rows = palloc(sizeof(NorikvNewRow) * n_slots);

@@ -32,7 +32,8 @@ static void
 add_update_targets(PlannerInfo *root, Index rtindex, RangeTblEntry *target_rte,
 				   Relation target_relation)
 {
-	Var *var = makeVar(rtindex, SelfItemPointerAttributeNumber, TIDOID, -1, InvalidOid, 0);
+	Var *var =
+		makeVar(rtindex, SelfItemPointerAttributeNumber, TIDOID, -1, InvalidOid, 0);
 
 	add_row_identity_var(root, var, rtindex, "ctid");
 }
@@ -44,8 +45,8 @@ add_update_targets(Query *parse, RangeTblEntry *target_rte, Relation target_rela
 					   InvalidOid, 0);
 	AttrNumber resno = list_length(parse->targetList) + 1;
 
-	parse->targetList = lappend(parse->targetList, makeTargetEntry((Expr *) var, resno,
-																   pstrdup("ctid"), true));
+	parse->targetList = lappend(
+		parse->targetList, makeTargetEntry((Expr *) var, resno, pstrdup("ctid"), true));
 }
 #endif
 
@@ -100,8 +101,8 @@ NorikvCheckWritable(const NorikvTable *table, const NorikvConnection *connection
 {
 	if (connection->settings.read_only)
 		ereport(ERROR, errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
-				errmsg("cannot execute %s on foreign table \"%s\" of server \"%s\"", command,
-					   table->name, connection->name),
+				errmsg("cannot execute %s on foreign table \"%s\" of server \"%s\"",
+					   command, table->name, connection->name),
 				errdetail("The server has the option \"read_only\"."));
 }
 
@@ -124,7 +125,9 @@ modifying_user(const ResultRelInfo *result, EState *estate)
 static const char *
 command_name(CmdType operation)
 {
-	return operation == CMD_INSERT ? "INSERT" : operation == CMD_UPDATE ? "UPDATE" : "DELETE";
+	return operation == CMD_INSERT	 ? "INSERT"
+		   : operation == CMD_UPDATE ? "UPDATE"
+									 : "DELETE";
 }
 
 static NorikvModify *
@@ -135,8 +138,8 @@ begin_modify(EState *estate, ResultRelInfo *result, CmdType operation, CommandId
 	Relation relation = result->ri_RelationDesc;
 
 	modify->table = NorikvOpenTable(relation);
-	modify->connection = NorikvGetTableConnection(modify->table->serverid,
-												  modifying_user(result, estate));
+	modify->connection =
+		NorikvGetTableConnection(modify->table->serverid, modifying_user(result, estate));
 	NorikvCheckWritable(modify->table, modify->connection, command_name(operation));
 	modify->estate = estate;
 	modify->result_relation = result;
@@ -196,8 +199,8 @@ begin_foreign_modify(ModifyTableState *state, ResultRelInfo *result, List *priva
 	if (state->operation == CMD_INSERT)
 		return;
 #if PG_VERSION_NUM >= 140000
-	modify->ctid_attno = ExecFindJunkAttributeInTlist(
-		outerPlanState(state)->plan->targetlist, "ctid");
+	modify->ctid_attno =
+		ExecFindJunkAttributeInTlist(outerPlanState(state)->plan->targetlist, "ctid");
 #else
 	modify->ctid_attno = ExecFindJunkAttributeInTlist(
 		state->mt_plans[subplan_index]->plan->targetlist, "ctid");
@@ -217,11 +220,13 @@ begin_foreign_insert(ModifyTableState *state, ResultRelInfo *result)
 	bool do_nothing = plan != NULL && plan->onConflictAction == ONCONFLICT_NOTHING;
 
 	if (plan != NULL && plan->onConflictAction == ONCONFLICT_UPDATE)
-		ereport(ERROR, errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				errmsg("cannot route rows with ON CONFLICT DO UPDATE to foreign table \"%s\"",
-					   RelationGetRelationName(result->ri_RelationDesc)));
+		ereport(
+			ERROR, errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			errmsg("cannot route rows with ON CONFLICT DO UPDATE to foreign table \"%s\"",
+				   RelationGetRelationName(result->ri_RelationDesc)));
 	(void) begin_modify(state->ps.state, result, CMD_INSERT, GetCurrentCommandId(true),
-						do_nothing, plan != NULL || has_row_triggers(triggers, CMD_INSERT));
+						do_nothing,
+						plan != NULL || has_row_triggers(triggers, CMD_INSERT));
 }
 
 /* ---- Rows ---- */

@@ -17,19 +17,19 @@ typedef struct NorikvModify
 	ResultRelInfo *result_relation;
 	CmdType operation;
 	CommandId cid;
-	NorikvBuffer *buffer; /* write_mode 'transaction'; else NULL */
-	NorikvOutbox *outbox; /* write_mode 'immediate'; else NULL */
-	bool do_nothing;	  /* ON CONFLICT DO NOTHING */
-	bool one_by_one;	  /* rows are seen by others before the statement ends */
+	NorikvBuffer *buffer;	   /* write_mode 'transaction'; else NULL */
+	NorikvOutbox *outbox;	   /* write_mode 'immediate'; else NULL */
+	bool do_nothing;		   /* ON CONFLICT DO NOTHING */
+	bool one_by_one;		   /* rows are seen by others before the statement ends */
 	MemoryContext context;	   /* of the statement */
 	MemoryContext row_context; /* of a row, or a batch of them */
 	NorikvEncoder *encoder;
 	NorikvDecoder *decoder; /* NULL: not needed yet */
 	NorikvRowStore *rows;	/* NULL: not needed yet */
 	AttrNumber ctid_attno;	/* of the plan's output; UPDATE and DELETE */
-	Bitmapset *updated;		/* columns that an UPDATE names, as NorikvEncodeValue has it */
-	bool trigger_changes;	/* a BEFORE trigger may change other columns */
-	int64 n_more_rows;	 /* that the table has after the statement; may be negative */
+	Bitmapset *updated;	  /* columns that an UPDATE names, as NorikvEncodeValue has it */
+	bool trigger_changes; /* a BEFORE trigger may change other columns */
+	int64 n_more_rows;	  /* that the table has after the statement; may be negative */
 	NorikvBufferKey **lookups; /* keys that were put and are to be looked up yet */
 	int n_lookups;
 } NorikvModify;

@@ -42,14 +42,15 @@ NorikvReadSetAdd(NorikvReadSet *set, NorikvBuffer *buffer, norikv_slice key,
 	ReadHead head = {.version = version, .key_size = key.size};
 
 	if (NorikvSpoolSize(set->spool) > (uint64) norikv_max_buffered_bytes * 1024)
-		ereport(ERROR, errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				errmsg("a transaction cannot remember more than %d kB of keys that it read "
-					   "from server \"%s\"",
-					   norikv_max_buffered_bytes, buffer->connection->name),
-				errdetail("At isolation level REPEATABLE READ and above they are checked at "
-						  "COMMIT."),
-				errhint("Declare the transaction READ ONLY, use READ COMMITTED, or raise "
-						"\"norikv.max_buffered_bytes\"."));
+		ereport(
+			ERROR, errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+			errmsg("a transaction cannot remember more than %d kB of keys that it read "
+				   "from server \"%s\"",
+				   norikv_max_buffered_bytes, buffer->connection->name),
+			errdetail("At isolation level REPEATABLE READ and above they are checked at "
+					  "COMMIT."),
+			errhint("Declare the transaction READ ONLY, use READ COMMITTED, or raise "
+					"\"norikv.max_buffered_bytes\"."));
 	NorikvSpoolAppend(set->spool, &head, sizeof(head));
 	NorikvSpoolAppend(set->spool, key.data, key.size);
 	set->n_reads++;

@@ -106,9 +106,8 @@ NorikvRowStoreAdd(NorikvRowStore *store, const norikv_entry *entry, ItemPointer 
 void
 NorikvRowStoreGet(NorikvRowStore *store, ItemPointer number, norikv_entry *entry)
 {
-	uint64 position =
-		((uint64) ItemPointerGetBlockNumberNoCheck(number) << OFFSET_BITS) +
-		ItemPointerGetOffsetNumberNoCheck(number) - 1;
+	uint64 position = ((uint64) ItemPointerGetBlockNumberNoCheck(number) << OFFSET_BITS) +
+					  ItemPointerGetOffsetNumberNoCheck(number) - 1;
 	RowHead head;
 	size_t size;
 

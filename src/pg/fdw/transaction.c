@@ -99,11 +99,12 @@ check_credentials(const NorikvConnection *first, const NorikvConnection *second)
 
 	if (token == NULL ? other == NULL : other != NULL && strcmp(token, other) == 0)
 		return;
-	ereport(ERROR, errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-			errmsg("cannot write to one store with two credentials in one transaction"),
-			errdetail("Servers \"%s\" and \"%s\" are over one store, but the user mappings "
-					  "have different tokens.",
-					  first->name, second->name));
+	ereport(
+		ERROR, errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+		errmsg("cannot write to one store with two credentials in one transaction"),
+		errdetail("Servers \"%s\" and \"%s\" are over one store, but the user mappings "
+				  "have different tokens.",
+				  first->name, second->name));
 }
 
 static void
@@ -115,12 +116,13 @@ check_single_store(const NorikvBuffer *buffer, const NorikvConnection *connectio
 	{
 		if (other == buffer || !has_changes(other))
 			continue;
-		ereport(ERROR, errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				errmsg("cannot write to a second store in one transaction"),
-				errdetail("The transaction has written to the store of server \"%s\"; server "
-						  "\"%s\" is over another one, and the two cannot commit as one.",
-						  other->connection->name, connection->name),
-				errhint("Set \"norikv.allow_multi_store\" to commit one after the other."));
+		ereport(
+			ERROR, errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			errmsg("cannot write to a second store in one transaction"),
+			errdetail("The transaction has written to the store of server \"%s\"; server "
+					  "\"%s\" is over another one, and the two cannot commit as one.",
+					  other->connection->name, connection->name),
+			errhint("Set \"norikv.allow_multi_store\" to commit one after the other."));
 	}
 }
 
@@ -130,10 +132,11 @@ NorikvBufferForWrite(NorikvConnection *connection)
 	NorikvBuffer *buffer;
 
 	if (!NorikvGetCapabilities(connection)->transactions)
-		ereport(ERROR, errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				errmsg("server \"%s\" has no transactions", connection->name),
-				errhint("The option write_mode 'immediate' of the foreign table sends its "
-						"changes at once, outside of the transaction."));
+		ereport(
+			ERROR, errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			errmsg("server \"%s\" has no transactions", connection->name),
+			errhint("The option write_mode 'immediate' of the foreign table sends its "
+					"changes at once, outside of the transaction."));
 	buffer = find_buffer(connection);
 	if (buffer != NULL)
 		check_credentials(buffer->connection, connection);
@@ -173,24 +176,26 @@ NorikvBufferLimits(const NorikvBuffer *buffer, int64 *operations, int64 *bytes)
 
 	*operations = smaller(norikv_max_buffered_ops, capabilities->commit_operations);
 	*operations = smaller(*operations, capabilities->commit_conditions);
-	*bytes = smaller((int64) norikv_max_buffered_bytes * 1024, capabilities->commit_bytes);
+	*bytes =
+		smaller((int64) norikv_max_buffered_bytes * 1024, capabilities->commit_bytes);
 }
 
 void
 NorikvRaiseTooLarge(const NorikvBuffer *buffer, const char *what, int64 limit,
 					bool of_server)
 {
-	ereport(ERROR, errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-			errmsg("a transaction cannot buffer more than " INT64_FORMAT " %s for server "
-				   "\"%s\"",
-				   limit, what, buffer->connection->name),
-			errdetail("Nothing has been sent to the server."),
-			of_server
-				? errhint("This is the server's limit. Write less in one transaction, or use "
-						  "write_mode 'immediate'.")
-				: errhint("Raise \"norikv.%s\", write less in one transaction, or use "
-						  "write_mode 'immediate'.",
-						  what[0] == 'b' ? "max_buffered_bytes" : "max_buffered_ops"));
+	ereport(
+		ERROR, errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+		errmsg("a transaction cannot buffer more than " INT64_FORMAT " %s for server "
+			   "\"%s\"",
+			   limit, what, buffer->connection->name),
+		errdetail("Nothing has been sent to the server."),
+		of_server
+			? errhint("This is the server's limit. Write less in one transaction, or use "
+					  "write_mode 'immediate'.")
+			: errhint("Raise \"norikv.%s\", write less in one transaction, or use "
+					  "write_mode 'immediate'.",
+					  what[0] == 'b' ? "max_buffered_bytes" : "max_buffered_ops"));
 }
 
 void
@@ -247,10 +252,11 @@ refuse_prepare(void)
 	NorikvBuffer *buffer = first_with_changes(buffers);
 
 	if (buffer != NULL)
-		ereport(ERROR, errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				errmsg("cannot PREPARE a transaction that has written to foreign tables of "
-					   "server \"%s\"",
-					   buffer->connection->name));
+		ereport(
+			ERROR, errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			errmsg("cannot PREPARE a transaction that has written to foreign tables of "
+				   "server \"%s\"",
+				   buffer->connection->name));
 }
 
 /* Before the transaction's resources are looked through for leaks. */
@@ -322,30 +328,31 @@ define_settings(void)
 	 * sent their changes one after the other; when a later one fails, the earlier
 	 * ones keep theirs, although the transaction is rolled back.
 	 */
-	DefineCustomBoolVariable("norikv.allow_multi_store",
-							 "Lets a transaction write to foreign tables of several stores.",
-							 "Their changes are committed one store after the other, not as "
-							 "one.",
-							 &norikv_allow_multi_store, false, PGC_USERSET, 0, NULL, NULL,
-							 NULL);
+	DefineCustomBoolVariable(
+		"norikv.allow_multi_store",
+		"Lets a transaction write to foreign tables of several stores.",
+		"Their changes are committed one store after the other, not as "
+		"one.",
+		&norikv_allow_multi_store, false, PGC_USERSET, 0, NULL, NULL, NULL);
 	/*
 	 * How many keys a transaction may have changed, or read FOR UPDATE, through
 	 * foreign tables of one store. The server's own limit counts where it is lower.
 	 */
 	DefineCustomIntVariable("norikv.max_buffered_ops",
-							"Most keys that a transaction may change in foreign tables.", NULL,
-							&norikv_max_buffered_ops, 100000, 1, INT_MAX, PGC_USERSET, 0,
-							NULL, NULL, NULL);
+							"Most keys that a transaction may change in foreign tables.",
+							NULL, &norikv_max_buffered_ops, 100000, 1, INT_MAX,
+							PGC_USERSET, 0, NULL, NULL, NULL);
 	/*
 	 * How much memory their keys and values may take, in the session that writes,
 	 * and once more while they are sent. In a REPEATABLE READ transaction the keys
 	 * that it has read may take as much again, in a temporary file.
 	 */
-	DefineCustomIntVariable("norikv.max_buffered_bytes",
-							"Most bytes of keys and values that a transaction may change in "
-							"foreign tables.",
-							NULL, &norikv_max_buffered_bytes, 64 * 1024, 64, MAX_KILOBYTES,
-							PGC_USERSET, GUC_UNIT_KB, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"norikv.max_buffered_bytes",
+		"Most bytes of keys and values that a transaction may change in "
+		"foreign tables.",
+		NULL, &norikv_max_buffered_bytes, 64 * 1024, 64, MAX_KILOBYTES, PGC_USERSET,
+		GUC_UNIT_KB, NULL, NULL, NULL);
 }
 
 /* After NorikvConnectionInit: callbacks run in the opposite order. */
@@ -375,6 +382,6 @@ norikv_sql_pending_writes(PG_FUNCTION_ARGS)
 	}
 	values[0] = Int64GetDatum(operations);
 	values[1] = Int64GetDatum(bytes);
-	PG_RETURN_DATUM(HeapTupleGetDatum(
-		heap_form_tuple(BlessTupleDesc(descriptor), values, nulls)));
+	PG_RETURN_DATUM(
+		HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(descriptor), values, nulls)));
 }

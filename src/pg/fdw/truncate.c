@@ -14,10 +14,11 @@ check_truncatable(const NorikvTable *table)
 	if (table->truncatable)
 		return;
 	if (table->prefix.size == 0)
-		ereport(ERROR, errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				errmsg("cannot truncate foreign table \"%s\"", table->name),
-				errdetail("It has no prefix, so that would delete every key of the store."),
-				errhint("If that is wanted, give it the option truncatable 'true'."));
+		ereport(
+			ERROR, errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			errmsg("cannot truncate foreign table \"%s\"", table->name),
+			errdetail("It has no prefix, so that would delete every key of the store."),
+			errhint("If that is wanted, give it the option truncatable 'true'."));
 	ereport(ERROR, errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			errmsg("foreign table \"%s\" does not allow truncates", table->name),
 			errdetail("It has the option truncatable 'false'."));

@@ -119,11 +119,11 @@ NorikvKeyOperation(const NorikvBufferKey *key, const NorikvReadCheck *read,
 static norikv_operation
 check_operation(const NorikvReadCheck *read)
 {
-	return (norikv_operation){
-		.kind = NORIKV_OP_CHECK,
-		.key = read->key,
-		.condition = read->version.index == 0 ? NORIKV_IF_ABSENT : NORIKV_IF_VERSION,
-		.version = read->version};
+	return (norikv_operation){.kind = NORIKV_OP_CHECK,
+							  .key = read->key,
+							  .condition = read->version.index == 0 ? NORIKV_IF_ABSENT
+																	: NORIKV_IF_VERSION,
+							  .version = read->version};
 }
 
 /* A version that was read and another one that was found when it was changed. */
@@ -146,7 +146,8 @@ check_agreement(const NorikvBuffer *buffer, const NorikvBufferKey *key,
 static norikv_operation *
 allocate(size_t n)
 {
-	return MemoryContextAllocHuge(CurrentMemoryContext, sizeof(norikv_operation) * (n + 1));
+	return MemoryContextAllocHuge(CurrentMemoryContext,
+								  sizeof(norikv_operation) * (n + 1));
 }
 
 /* Keys that were changed and keys that were read, merged. */
@@ -165,9 +166,10 @@ make_points(NorikvBuffer *buffer, NorikvUnit *unit)
 	{
 		norikv_operation *next = &unit->operations[unit->n_operations];
 		NorikvReadCheck *read = at < n_reads ? &reads[at] : NULL;
-		int order = key == NULL	 ? 1
-					: read == NULL ? -1
-								   : NorikvCompareKeys(NorikvBufferKeySlice(key), read->key);
+		int order = key == NULL ? 1
+					: read == NULL
+						? -1
+						: NorikvCompareKeys(NorikvBufferKeySlice(key), read->key);
 
 		if (order >= 0)
 			at++;
@@ -250,8 +252,8 @@ add_range(NorikvUnit *unit, norikv_slice start, norikv_slice end)
 {
 	if (end.size > 0 && NorikvCompareKeys(start, end) >= 0)
 		return;
-	unit->operations[unit->n_operations++] = (norikv_operation){
-		.kind = NORIKV_OP_DELETE_RANGE, .key = start, .end_key = end};
+	unit->operations[unit->n_operations++] =
+		(norikv_operation){.kind = NORIKV_OP_DELETE_RANGE, .key = start, .end_key = end};
 }
 
 /* Moves the points of one range from *at on into the unit, the range around them. */

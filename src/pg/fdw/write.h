@@ -25,11 +25,11 @@ typedef enum NorikvBase
  */
 struct NorikvBufferKey
 {
-	NorikvChange *newest; /* NULL: nothing is asked of the key */
-	NorikvBase base;	  /* ANY where newest is NULL */
+	NorikvChange *newest;	/* NULL: nothing is asked of the key */
+	NorikvBase base;		/* ANY where newest is NULL */
 	norikv_version version; /* of NORIKV_BASE_VERSION */
 	int n_changes;			/* puts and deletes among its changes */
-	bool unverified; /* put by an INSERT that did not look it up yet */
+	bool unverified;		/* put by an INSERT that did not look it up yet */
 	uint16 size;
 	uint8 height;
 	NorikvBufferKey *previous;
@@ -54,11 +54,11 @@ struct NorikvBuffer
 	MemoryContext context;	   /* holds all of it, and goes with the transaction */
 	char *store_id;
 	NorikvConnection *connection; /* the first that wrote, or read; sends it */
-	NorikvReadSet *reads; /* NULL: none are kept */
+	NorikvReadSet *reads;		  /* NULL: none are kept */
 	NorikvBufferKey *head;
 	NorikvBufferKey *tails[NORIKV_BUFFER_MAX_HEIGHT]; /* the last at each height */
 	int height;
-	dlist_head log;			/* changes in the order in which they were made */
+	dlist_head log; /* changes in the order in which they were made */
 	dlist_head truncations;
 	int n_truncations;
 	int64 n_asked;	 /* keys with a change or a check */
@@ -110,8 +110,8 @@ extern void NorikvBufferCheckLimits(NorikvBuffer *buffer);
 extern void NorikvBufferLimits(const NorikvBuffer *buffer, int64 *operations,
 							   int64 *bytes);
 /* what: "operations" or "bytes". */
-extern void NorikvRaiseTooLarge(const NorikvBuffer *buffer, const char *what,
-								int64 limit, bool of_server) pg_attribute_noreturn();
+extern void NorikvRaiseTooLarge(const NorikvBuffer *buffer, const char *what, int64 limit,
+								bool of_server) pg_attribute_noreturn();
 
 /* ---- readset.c: what a REPEATABLE READ transaction has read ---- */
 
