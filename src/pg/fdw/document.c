@@ -4,8 +4,8 @@
  *
  * A row needs some fields of a document, and most of them as plain text for an
  * input function: making a jsonb of it first would cost several times as much as
- * reading it. Documents of one table mostly have their fields in one order, so
- * the field after the last one found is tried first.
+ * reading it. Documents of one table mostly have their fields in one order, so the
+ * field that came next in the document before is tried first.
  */
 #include "fdw/document.h"
 
@@ -25,7 +25,8 @@ struct NorikvFieldReader
 {
 	NorikvField *fields;
 	int n_fields;
-	int guess;			  /* the field that probably comes next */
+	int last;			  /* the field that was found last; n_fields: none yet */
+	int *followers;		  /* of each, and of none: what came next before */
 	NorikvField *current; /* whose value is being read; NULL: none of ours */
 	bool is_object;
 	JsonSemAction actions;
@@ -51,25 +52,25 @@ object_start(void *state)
 static inline bool
 is_named(const NorikvField *field, const char *name)
 {
-	return strcmp(field->name, name) == 0;
+	return field->name[0] == name[0] && strcmp(field->name, name) == 0;
 }
 
 static NorikvField *
 find_field(NorikvFieldReader *reader, const char *name)
 {
-	for (int i = 0; i < reader->n_fields; i++)
-	{
-		int n = reader->guess + i;
+	int *follower = &reader->followers[reader->last];
+	int n = *follower;
 
-		if (n >= reader->n_fields)
-			n -= reader->n_fields;
-		if (is_named(&reader->fields[n], name))
-		{
-			reader->guess = n + 1 == reader->n_fields ? 0 : n + 1;
-			return &reader->fields[n];
-		}
+	if (!is_named(&reader->fields[n], name))
+	{
+		for (n = 0; n < reader->n_fields && !is_named(&reader->fields[n], name); n++)
+			continue;
+		if (n == reader->n_fields)
+			return NULL;
+		*follower = n;
 	}
-	return NULL;
+	reader->last = n;
+	return &reader->fields[n];
 }
 
 static NorikvFieldKind
@@ -158,6 +159,9 @@ NorikvMakeFieldReader(NorikvField *fields, int n_fields)
 
 	reader->fields = fields;
 	reader->n_fields = n_fields;
+	reader->followers = palloc(sizeof(int) * (n_fields + 1));
+	for (int i = 0; i <= n_fields; i++)
+		reader->followers[i] = i + 1 < n_fields ? i + 1 : 0;
 	reader->actions.semstate = reader;
 	reader->actions.object_start = object_start;
 	reader->actions.object_field_start = field_start;
@@ -178,7 +182,7 @@ NorikvReadFields(NorikvFieldReader *reader, norikv_slice json)
 {
 	for (int i = 0; i < reader->n_fields; i++)
 		reader->fields[i].kind = NORIKV_FIELD_ABSENT;
-	reader->guess = 0;
+	reader->last = reader->n_fields;
 	reader->current = NULL;
 	reader->is_object = false;
 	reset_lexer(reader, json);

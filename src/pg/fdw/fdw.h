@@ -128,7 +128,7 @@ extern norikv_slice NorikvKeyOfColumn(const NorikvTable *table, Datum value);
 /*
  * The same for any value of that base type that a condition compares with; false
  * where no key of the table can be equal to it. The slice is set in any case, as
- * the bound of a range.
+ * the bound of a range, and lives in the current memory context.
  */
 extern bool NorikvKeyOfCondition(const NorikvTable *table, Datum value, Oid type,
 								 norikv_slice *key);

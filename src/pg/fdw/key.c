@@ -31,15 +31,16 @@ has_prefix(norikv_slice key, norikv_slice prefix)
 	return key.size >= prefix.size && memcmp(key.data, prefix.data, prefix.size) == 0;
 }
 
-/* The prefix of the table and the bytes behind it, in one new piece. */
+/* The whole key, in a piece of its own: bytes may be those of a tuple. */
 static norikv_slice
-join_prefix(const NorikvTable *table, norikv_slice bytes)
+whole_key(const NorikvTable *table, norikv_slice bytes)
 {
-	char *joined = palloc(table->prefix.size + bytes.size + 1);
+	size_t hidden = table->keep_prefix ? 0 : table->prefix.size;
+	char *key = palloc(hidden + bytes.size + 1);
 
-	memcpy(joined, table->prefix.data, table->prefix.size);
-	memcpy(joined + table->prefix.size, bytes.data, bytes.size);
-	return (norikv_slice){joined, table->prefix.size + bytes.size};
+	memcpy(key, table->prefix.data, hidden);
+	memcpy(key + hidden, bytes.data, bytes.size);
+	return (norikv_slice){key, hidden + bytes.size};
 }
 
 /* ---- From values to keys ---- */
@@ -87,11 +88,9 @@ norikv_slice
 NorikvKeyOfColumn(const NorikvTable *table, Datum value)
 {
 	const char *column = table->columns[table->key_attnum - 1].name;
-	norikv_slice key = spell(table, value, table->key_type);
+	norikv_slice key = whole_key(table, spell(table, value, table->key_type));
 
-	if (!table->keep_prefix)
-		key = join_prefix(table, key);
-	else if (!has_prefix(key, table->prefix))
+	if (!has_prefix(key, table->prefix))
 		ereport(ERROR, errcode(ERRCODE_CHECK_VIOLATION),
 				errmsg("key %s is not of foreign table \"%s\"", NorikvShowKey(key),
 					   table->name),
@@ -124,9 +123,7 @@ in_range_of_column(const NorikvTable *table, Datum value, Oid type)
 bool
 NorikvKeyOfCondition(const NorikvTable *table, Datum value, Oid type, norikv_slice *key)
 {
-	*key = spell(table, value, type);
-	if (!table->keep_prefix)
-		*key = join_prefix(table, *key);
+	*key = whole_key(table, spell(table, value, type));
 	return key->size > 0 && key->size <= NORIKV_MAX_KEY &&
 		   has_prefix(*key, table->prefix) && in_range_of_column(table, value, type);
 }
