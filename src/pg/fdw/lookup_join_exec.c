@@ -495,6 +495,8 @@ end_lookup_join(CustomScanState *node)
 	LookupJoinState *state = (LookupJoinState *) node;
 
 	end_batch(state);
+	if (state->numbered != NULL)
+		NorikvRowStoreClose(state->numbered);
 	if (state->decoder != NULL)
 		NorikvReportSkipped(state->decoder);
 	ExecEndNode(linitial(node->custom_ps));
