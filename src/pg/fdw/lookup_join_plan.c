@@ -11,7 +11,6 @@
 #include <math.h>
 
 #include "access/sysattr.h"
-#include "catalog/heap.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
@@ -387,18 +386,7 @@ make_column(PlannerInfo *root, RelOptInfo *inner, AttrNumber attnum)
 	int32 typmod;
 	Oid collation;
 
-	if (attnum == InvalidAttrNumber)
-		return makeWholeRowVar(rte, inner->relid, 0, false);
-	if (attnum > 0)
-		get_atttypetypmodcoll(rte->relid, attnum, &type, &typmod, &collation);
-	else
-	{
-		const FormData_pg_attribute *attribute = SystemAttributeDefinition(attnum);
-
-		type = attribute->atttypid;
-		typmod = attribute->atttypmod;
-		collation = attribute->attcollation;
-	}
+	get_atttypetypmodcoll(rte->relid, attnum, &type, &typmod, &collation);
 	return makeVar(inner->relid, attnum, type, typmod, collation, 0);
 }
 
@@ -434,22 +422,29 @@ add_entry(List *tlist, Node *expression)
 										  list_length(tlist) + 1, NULL, false));
 }
 
-/* The columns of the foreign table that anything needs, the key first. */
+/*
+ * The columns of the foreign table that anything needs, the key first. As they stand
+ * in the query: the whole row can be of the table's type or any record.
+ */
 static List *
 needed_columns(PlannerInfo *root, RelOptInfo *inner, List *filters, AttrNumber key)
 {
 	List *columns = list_make1(make_column(root, inner, key));
-	Bitmapset *attnums = NULL;
-	int member = -1;
+	List *found = list_concat(
+		pull_var_clause((Node *) inner->reltarget->exprs, PVC_RECURSE_PLACEHOLDERS),
+		pull_var_clause((Node *) filters, PVC_RECURSE_PLACEHOLDERS));
+	Bitmapset *attnums = bms_make_singleton(key - FirstLowInvalidHeapAttributeNumber);
+	ListCell *cell;
 
-	pull_varattnos((Node *) inner->reltarget->exprs, inner->relid, &attnums);
-	pull_varattnos((Node *) filters, inner->relid, &attnums);
-	while ((member = bms_next_member(attnums, member)) >= 0)
+	foreach (cell, found)
 	{
-		int attnum = member + FirstLowInvalidHeapAttributeNumber;
+		Var *column = lfirst(cell);
+		int member = column->varattno - FirstLowInvalidHeapAttributeNumber;
 
-		if (attnum != key)
-			columns = lappend(columns, make_column(root, inner, attnum));
+		if (column->varno != inner->relid || bms_is_member(member, attnums))
+			continue;
+		attnums = bms_add_member(attnums, member);
+		columns = lappend(columns, column);
 	}
 	return columns;
 }
