@@ -64,7 +64,6 @@ want_field(NorikvDecoder *decoder, const NorikvColumn *column)
 	int n = decoder->n_fields++;
 
 	decoder->fields[n].name = column->field;
-	decoder->fields[n].name_size = column->field_size;
 	decoder->conversions[n] = NorikvMakeConversion(column);
 }
 

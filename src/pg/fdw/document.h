@@ -21,7 +21,6 @@ typedef struct NorikvField
 {
 	/* What is looked for. */
 	const char *name;
-	int name_size;
 	/* What was found, the last one where there are several, as jsonb has it. */
 	NorikvFieldKind kind;
 	char *string;	   /* of a string or literal, without quotes and escapes */

@@ -66,7 +66,6 @@ typedef struct NorikvColumn
 	NorikvRole role;
 	const char *name;	/* for messages */
 	const char *field;	/* NORIKV_FIELD: its name, in the database's encoding */
-	int field_size;
 	Oid type;
 	Oid base_type;		/* the type itself where it is no domain */
 	int32 typmod;

@@ -301,7 +301,6 @@ load_columns(NorikvTable *table, TupleDesc descriptor)
 		column->typmod = attribute->atttypmod;
 		column->base_type = getBaseType(attribute->atttypid);
 		column->field = options.field != NULL ? options.field : column->name;
-		column->field_size = strlen(column->field);
 		column->role = role_by_option(table, column->name, &options);
 		by_option |= column->role != NORIKV_FIELD;
 	}
