@@ -28,15 +28,17 @@ NorikvOutbox *
 NorikvOutboxCreate(NorikvModify *modify)
 {
 	NorikvOutbox *outbox = MemoryContextAllocZero(modify->context, sizeof(NorikvOutbox));
-	int batch = Max(modify->connection->settings.batch_size, NORIKV_LOOKUP_BATCH);
+	int batch_size = NorikvBatchSize(modify);
 
 	outbox->buffer.context =
 		AllocSetContextCreate(modify->context, "norikv outbox", ALLOCSET_DEFAULT_SIZES);
 	outbox->buffer.connection = modify->connection;
 	NorikvBufferInit(&outbox->buffer);
-	outbox->batch_size = modify->connection->settings.batch_size;
-	outbox->unsent =
-		MemoryContextAllocHuge(modify->context, sizeof(NorikvBufferKey *) * batch);
+	outbox->batch_size = batch_size;
+	/* ON CONFLICT DO NOTHING sends a batch of PostgreSQL's at once. */
+	outbox->unsent = MemoryContextAllocHuge(
+		modify->context,
+		sizeof(NorikvBufferKey *) * Max(batch_size, NORIKV_INSERT_BATCH));
 	return outbox;
 }
 

@@ -143,7 +143,7 @@ static int
 lookup_batch(const NorikvModify *modify)
 {
 	uint64 limit = modify->connection->capabilities.multi_get_keys;
-	int batch = Min(NORIKV_LOOKUP_BATCH, modify->connection->settings.fetch_size);
+	int batch = Min(NORIKV_INSERT_BATCH, modify->connection->settings.fetch_size);
 
 	return limit != 0 && limit < batch ? (int) limit : batch;
 }
@@ -185,7 +185,7 @@ look_up_later(NorikvModify *modify, NorikvBufferKey *key)
 {
 	if (modify->lookups == NULL)
 		modify->lookups = MemoryContextAlloc(modify->context, sizeof(NorikvBufferKey *) *
-																  NORIKV_LOOKUP_BATCH);
+																  NORIKV_INSERT_BATCH);
 	key->unverified = true;
 	modify->lookups[modify->n_lookups++] = key;
 	if (modify->n_lookups >= lookup_batch(modify))

@@ -106,6 +106,14 @@ NorikvCheckWritable(const NorikvTable *table, const NorikvConnection *connection
 				errdetail("The server has the option \"read_only\"."));
 }
 
+int
+NorikvBatchSize(const NorikvModify *modify)
+{
+	if (modify->table->batch_size > 0)
+		return modify->table->batch_size;
+	return modify->connection->settings.batch_size;
+}
+
 /* Of partitions that rows are routed to, the parent's. */
 static Oid
 modifying_user(const ResultRelInfo *result, EState *estate)
@@ -305,8 +313,8 @@ batch_size(ResultRelInfo *result)
 		has_row_triggers(result->ri_TrigDesc, CMD_INSERT))
 		return 1;
 	if (modify == NULL)
-		return NORIKV_LOOKUP_BATCH;
-	return Min(NORIKV_LOOKUP_BATCH, modify->connection->settings.batch_size);
+		return NORIKV_INSERT_BATCH;
+	return Min(NORIKV_INSERT_BATCH, NorikvBatchSize(modify));
 }
 #endif
 

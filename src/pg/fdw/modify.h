@@ -46,7 +46,7 @@ typedef struct NorikvNewRow
 /* ---- insert.c ---- */
 
 /* Keys looked up in one request; all of a batch, or of what waits. */
-#define NORIKV_LOOKUP_BATCH 1000
+#define NORIKV_INSERT_BATCH 1000
 
 /* Checks the row's constraints and makes its key. */
 extern void NorikvCheckNewRow(NorikvModify *modify, TupleTableSlot *slot,
@@ -97,6 +97,8 @@ extern void NorikvRefetchRow(EState *estate, ExecRowMark *mark, Datum rowid,
 
 /* ---- modify.c ---- */
 
+/* Rows of one request: the table's option batch_size, or the server's. */
+extern int NorikvBatchSize(const NorikvModify *modify);
 /* Refuses what a server with read_only, or a table without key, cannot take. */
 extern void NorikvCheckWritable(const NorikvTable *table,
 								const NorikvConnection *connection, const char *command);
