@@ -118,5 +118,12 @@ my $statements = () = $script =~ /;|\\gset/g;
 my ($code, $out, $err) = $node->psql('postgres', $script, on_error_stop => 1);
 is($code, 0, "the tour runs ($statements statements)") or diag($err);
 
+# ---- The page on transactions ----
+
+my $transactions = join "\n", slurp_file("$root/docs/transactions.md") =~ /^```sql\n(.*?)^```/msg;
+$node->safe_psql('postgres', 'CREATE DATABASE pages');
+($code, $out, $err) = $node->psql('pages', "CREATE EXTENSION norikv;\n$transactions", on_error_stop => 1);
+is($code, 0, 'what docs/transactions.md shows runs') or diag($err);
+
 $node->stop;
 done_testing();
