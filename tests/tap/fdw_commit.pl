@@ -145,7 +145,7 @@ fill('kv');
 			timeout '60s', attempt_timeout '200ms');
 		CREATE FOREIGN TABLE proxied (key text COLLATE "C", value text) SERVER proxied OPTIONS (prefix 'unit:');});
 	fill('proxied');
-	my $count = $ENV{NORIKV_STRESS} ? 2000 : 100;
+	my $count = rounds(600);
 	my ($out, $err) = psql(increments('proxied', $count));
 	is(ended($out, '00000'), $count, 'lost, repeated and late requests: every COMMIT succeeds');
 	is(generation('proxied'), $count, 'and counts once');

@@ -76,22 +76,14 @@ raise_failed(const norikv_error *error, const NorikvUnit *unit, NorikvCall *call
 }
 
 static void
-check_limits(const NorikvBuffer *buffer, const NorikvUnit *unit)
+check_size(const NorikvBuffer *buffer, const NorikvUnit *unit)
 {
-	int64 max_operations;
-	int64 max_bytes;
 	int64 bytes = 0;
 
-	NorikvBufferLimits(buffer, &max_operations, &max_bytes);
 	for (size_t i = 0; i < unit->n_operations; i++)
 		bytes += unit->operations[i].key.size + unit->operations[i].value.size +
 				 unit->operations[i].end_key.size;
-	if ((int64) unit->n_operations > max_operations)
-		NorikvRaiseTooLarge(buffer, "operations", max_operations,
-							max_operations < norikv_max_buffered_ops);
-	if (bytes > max_bytes)
-		NorikvRaiseTooLarge(buffer, "bytes", max_bytes,
-							max_bytes < (int64) norikv_max_buffered_bytes * 1024);
+	NorikvCheckSize(buffer, unit->n_operations, bytes);
 }
 
 static void
@@ -131,7 +123,7 @@ NorikvBufferFlush(NorikvBuffer *buffer, const char *sent_before)
 
 	error_context_stack = &callback;
 	NorikvMakeUnit(buffer, &unit);
-	check_limits(buffer, &unit);
+	check_size(buffer, &unit);
 	if (unit.n_operations > 0)
 		send_unit(buffer, &unit);
 	error_context_stack = callback.previous;

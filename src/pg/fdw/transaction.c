@@ -163,55 +163,54 @@ NorikvBufferRecordRead(NorikvConnection *connection, norikv_slice key,
 
 /* ---- Limits ---- */
 
-static int64
-smaller(int64 setting, uint64 server)
+/* What a server that limits the bytes of a Commit counts beside keys and values. */
+#define OPERATION_OVERHEAD 400
+
+static void
+raise_too_large(const NorikvBuffer *buffer, const char *what, int64 limit,
+				const char *setting)
 {
-	return server != 0 && server < (uint64) setting ? (int64) server : setting;
+	ereport(ERROR, errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+			errmsg("a transaction cannot buffer more than " INT64_FORMAT
+				   " %s for server \"%s\"",
+				   limit, what, buffer->connection->name),
+			errdetail("Nothing has been sent to the server."),
+			setting == NULL
+				? errhint("This is the server's limit. Write less in one transaction, or "
+						  "use write_mode 'immediate'.")
+				: errhint("Raise \"%s\", write less in one transaction, or use "
+						  "write_mode 'immediate'.",
+						  setting));
+}
+
+/* limit 0: there is none. */
+static void
+check_limit(const NorikvBuffer *buffer, const char *what, int64 size, uint64 limit,
+			const char *setting)
+{
+	if (limit != 0 && size > 0 && (uint64) size > limit)
+		raise_too_large(buffer, what, limit, setting);
 }
 
 void
-NorikvBufferLimits(const NorikvBuffer *buffer, int64 *operations, int64 *bytes)
+NorikvCheckSize(const NorikvBuffer *buffer, int64 operations, int64 bytes)
 {
-	const NorikvCapabilities *capabilities = &buffer->connection->capabilities;
+	const NorikvCapabilities *server = &buffer->connection->capabilities;
 
-	*operations = smaller(norikv_max_buffered_ops, capabilities->commit_operations);
-	*operations = smaller(*operations, capabilities->commit_conditions);
-	*bytes =
-		smaller((int64) norikv_max_buffered_bytes * 1024, capabilities->commit_bytes);
+	check_limit(buffer, "operations", operations, server->commit_operations, NULL);
+	check_limit(buffer, "operations", operations, server->commit_conditions, NULL);
+	check_limit(buffer, "operations", operations, norikv_max_buffered_ops,
+				"norikv.max_buffered_ops");
+	check_limit(buffer, "bytes", bytes, (uint64) norikv_max_buffered_bytes * 1024,
+				"norikv.max_buffered_bytes");
+	check_limit(buffer, "bytes, some 400 for each operation included",
+				bytes + operations * OPERATION_OVERHEAD, server->commit_bytes, NULL);
 }
 
 void
-NorikvRaiseTooLarge(const NorikvBuffer *buffer, const char *what, int64 limit,
-					bool of_server)
+NorikvBufferCheckLimits(const NorikvBuffer *buffer)
 {
-	ereport(
-		ERROR, errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-		errmsg("a transaction cannot buffer more than " INT64_FORMAT " %s for server "
-			   "\"%s\"",
-			   limit, what, buffer->connection->name),
-		errdetail("Nothing has been sent to the server."),
-		of_server
-			? errhint("This is the server's limit. Write less in one transaction, or use "
-					  "write_mode 'immediate'.")
-			: errhint("Raise \"norikv.%s\", write less in one transaction, or use "
-					  "write_mode 'immediate'.",
-					  what[0] == 'b' ? "max_buffered_bytes" : "max_buffered_ops"));
-}
-
-void
-NorikvBufferCheckLimits(NorikvBuffer *buffer)
-{
-	int64 operations = buffer->n_asked + buffer->n_truncations;
-	int64 max_operations;
-	int64 max_bytes;
-
-	NorikvBufferLimits(buffer, &max_operations, &max_bytes);
-	if (operations > max_operations)
-		NorikvRaiseTooLarge(buffer, "operations", max_operations,
-							max_operations < norikv_max_buffered_ops);
-	if (buffer->bytes > max_bytes)
-		NorikvRaiseTooLarge(buffer, "bytes", max_bytes,
-							max_bytes < (int64) norikv_max_buffered_bytes * 1024);
+	NorikvCheckSize(buffer, buffer->n_asked + buffer->n_truncations, buffer->bytes);
 }
 
 /* ---- Ends ---- */

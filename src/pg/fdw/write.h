@@ -105,13 +105,9 @@ extern int norikv_max_buffered_bytes; /* norikv.max_buffered_bytes, in kB */
 extern void NorikvTransactionInit(void);
 /* The buffer to write to; refuses what cannot be one unit with what is there. */
 extern NorikvBuffer *NorikvBufferForWrite(NorikvConnection *connection);
-/* Raises 54000 where it has grown past its limits. */
-extern void NorikvBufferCheckLimits(NorikvBuffer *buffer);
-extern void NorikvBufferLimits(const NorikvBuffer *buffer, int64 *operations,
-							   int64 *bytes);
-/* what: "operations" or "bytes". */
-extern void NorikvRaiseTooLarge(const NorikvBuffer *buffer, const char *what, int64 limit,
-								bool of_server) pg_attribute_noreturn();
+/* Raises 54000 where what is to be sent is more than settings or the server allow. */
+extern void NorikvCheckSize(const NorikvBuffer *buffer, int64 operations, int64 bytes);
+extern void NorikvBufferCheckLimits(const NorikvBuffer *buffer);
 
 /* ---- readset.c: what a REPEATABLE READ transaction has read ---- */
 
