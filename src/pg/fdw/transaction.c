@@ -203,7 +203,7 @@ NorikvCheckSize(const NorikvBuffer *buffer, int64 operations, int64 bytes)
 				"norikv.max_buffered_ops");
 	check_limit(buffer, "bytes", bytes, (uint64) norikv_max_buffered_bytes * 1024,
 				"norikv.max_buffered_bytes");
-	check_limit(buffer, "bytes, some 400 for each operation included",
+	check_limit(buffer, "bytes (with some 400 for each operation)",
 				bytes + operations * OPERATION_OVERHEAD, server->commit_bytes, NULL);
 }
 
