@@ -18,7 +18,7 @@ SCRIPTS_built := build/release/norikvd build/release/norikv
 REGRESS := extension version options literals keys values encoding bulk scan update \
 	access connections stat \
 	fdw_write fdw_write_conflict fdw_write_savepoint fdw_write_expiry fdw_write_limits \
-	fdw_write_trigger fdw_write_immediate
+	fdw_write_trigger fdw_write_immediate fdw_lookup_join
 ISOLATION := $(sort $(basename $(notdir $(wildcard tests/isolation/specs/*.spec))))
 
 LIBNORIKV := build/release/libnorikv.a
