@@ -97,6 +97,8 @@ r	x
 TRUNCATE kv_read_only;
 SELECT key FROM kv_read_only WHERE key = '1' FOR UPDATE;
 EXPLAIN (COSTS OFF) DELETE FROM kv_read_only;
+EXPLAIN (VERBOSE, COSTS OFF) INSERT INTO kv VALUES ('a', 'b'), ('c', 'd');
+EXPLAIN (VERBOSE, COSTS OFF) UPDATE kv SET value = 'x' WHERE key = '1' RETURNING key;
 
 -- Privileges are the table's; connections that are needed stay.
 CREATE ROLE fdw_limits_user;

@@ -18,7 +18,10 @@ my $seed = $ENV{NORIKV_SEED} // int(rand(1_000_000_000));
 note "NORIKV_SEED=$seed";
 srand($seed);
 
-my $node = norikv_cluster('commit', conf => "restart_after_crash = on\n");
+my $node = norikv_cluster(
+	'commit',
+	init => { allows_streaming => 1 },
+	conf => "restart_after_crash = on\n");
 
 # A norikvd whose store stays when it is killed; its pid.
 sub start_store
@@ -262,6 +265,24 @@ fill('kv');
 	($out, $err) = psql("\\set VERBOSITY verbose\nINSERT INTO at_once VALUES ('new', '1'), ('k1', 'again');");
 	like($err, qr/23505: .*\n(?:DETAIL.*\n)?CONTEXT:  write_mode 'immediate': 0 keys were written before this batch and stay; written in this batch: "unit:new"; not written: "unit:k1"/,
 		'and says what it has written');
+}
+
+# ---- A standby ----
+
+{
+	$node->backup('copy');
+	my $standby = PostgreSQL::Test::Cluster->new('standby');
+	$standby->init_from_backup($node, 'copy', has_streaming => 1);
+	$standby->start;
+	$node->wait_for_catchup($standby);
+	is($standby->safe_psql('postgres', 'SELECT count(*) FROM kv'), $keys, 'a standby reads foreign tables');
+	for my $sql (q{INSERT INTO kv VALUES ('new', '1')}, q{UPDATE kv SET value = '1'}, 'DELETE FROM kv', 'TRUNCATE kv',
+		q{COPY kv FROM PROGRAM 'true'}, 'SELECT * FROM kv FOR UPDATE')
+	{
+		my ($code, $out, $err) = $standby->psql('postgres', "\\set VERBOSITY sqlstate\n$sql");
+		like($err, qr/ERROR:  25006/, "and refuses $sql");
+	}
+	$standby->stop;
 }
 
 done_testing();
