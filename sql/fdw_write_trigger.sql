@@ -114,6 +114,26 @@ near	2
 \.
 DELETE FROM part WHERE n = 1 RETURNING tableoid::regclass, *;
 SELECT tableoid::regclass, * FROM part ORDER BY key;
+-- Rows of partitions are locked as they are returned.
+INSERT INTO part VALUES ('p', 1), ('q', 2), ('r', 1);
+BEGIN;
+SELECT tableoid::regclass, * FROM part WHERE key >= 'p' ORDER BY key LIMIT 2 FOR UPDATE;
+SELECT norikv.put('fdw_trigger:part:r', '{"n": 1}') IS NOT NULL;
+COMMIT;
+BEGIN;
+SELECT tableoid::regclass, * FROM part WHERE key >= 'p' ORDER BY key LIMIT 2 FOR UPDATE;
+SELECT norikv.put('fdw_trigger:part:p', '{"n": 1}') IS NOT NULL;
+COMMIT;
+BEGIN;
+DECLARE c CURSOR FOR SELECT key FROM part_far ORDER BY key FOR UPDATE;
+FETCH 1 FROM c;
+SAVEPOINT s;
+FETCH 1 FROM c;
+ROLLBACK TO s;
+SELECT norikv.put('fdw_trigger:part:r', '{"n": 1}') IS NOT NULL;
+COMMIT;
+-- Beside a local table that is changed.
+UPDATE part_near SET n = 3 FROM part_far f WHERE f.key = 'p' AND part_near.key = 'q' RETURNING part_near.*, f;
 TRUNCATE part;
 SELECT count(*) FROM part;
 

@@ -9,6 +9,7 @@
 
 #include "executor/executor.h"
 #include "miscadmin.h"
+#include "parser/parse_relation.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 
