@@ -53,6 +53,9 @@ sub setup
 		CASE WHEN random() < 0.1 THEN NULL ELSE r END, repeat('k' || r, CASE WHEN i % 7 = 0 THEN 3000 ELSE 1 END)
 		FROM (SELECT i, floor(random() * 70)::int AS r FROM generate_series(1, 110) i) x;
 	CREATE TABLE few AS SELECT * FROM o WHERE i % 12 = 0;
+	CREATE INDEX ON o (n);
+	CREATE INDEX ON o (k);
+	CREATE INDEX ON few (i);
 	ANALYZE o, few;
 	CREATE TABLE used (jointype text);
 	};
@@ -176,7 +179,7 @@ sub join_condition
 	return $on;
 }
 
-# One more relation of the FROM clause.
+# One more relation of the FROM clause, or two: what they are, and the SQL.
 sub joined
 {
 	my (@known) = @_;
@@ -201,6 +204,15 @@ sub joined
 		my $on = key_condition('f', $table, [ 'p', 0 ]);
 		return ([ $alias, 1 ],
 			"LEFT JOIN LATERAL (SELECT f.id, p.n, f.s FROM few p " . pick('', 'LEFT ') . "JOIN $table f ON $on AND f.n > $outer->[0].n OFFSET 0) $alias ON true");
+	}
+	if ($dice < 0.38)
+	{
+		# The lookup join is the inner side, with a param from the outer one.
+		my $inner = alias();
+		my $on = key_condition($alias, $table, [ $inner, 0 ]);
+		my $link = $outer->[1] ? "$inner.k = $outer->[0].s" : "$inner.n = $outer->[0].n";
+		return ([ $alias, 1 ], [ $inner, 0 ],
+			pick('', 'LEFT ') . 'JOIN (' . pick('o', 'few') . " $inner " . pick('', 'LEFT ') . "JOIN $table $alias ON $on) ON $link");
 	}
 	# FULL JOIN takes conditions only that can be hashed or merged.
 	return ([ $alias, 1 ], "FULL JOIN $table $alias ON " . key_condition($alias, $table, $outer)) if $kind eq 'FULL JOIN';
@@ -264,9 +276,9 @@ sub query
 	}
 	for (1 .. 1 + int(rand(3)))
 	{
-		my ($relation, $sql) = joined(@known);
-		push @known, $relation;
-		$from .= " $sql";
+		my @joined = joined(@known);
+		$from .= ' ' . pop @joined;
+		push @known, @joined;
 	}
 	my @columns = map { column(@known) } 1 .. 1 + int(rand(4));
 	my $list = join(', ', map { "$columns[$_] AS c$_" } 0 .. $#columns);
@@ -300,7 +312,7 @@ sub settings
 	my $sql = '';
 	for my $setting ('hashjoin', 'mergejoin', 'material', 'memoize', 'sort', 'hashagg')
 	{
-		my $value = chance($setting =~ /join/ ? 0.2 : 0.6) ? 'on' : 'off';
+		my $value = chance($setting =~ /join/ ? 0.25 : $setting eq 'material' ? 0.9 : 0.6) ? 'on' : 'off';
 		$sql .= "SET LOCAL enable_$setting = $value;\n";
 	}
 	return $sql . 'SET LOCAL work_mem = ' . pick("'64kB'", "'4MB'") . ";\n";
@@ -346,8 +358,43 @@ while ($number < $queries)
 	last;
 }
 
+# ---- A server that does not answer, also in the middle of a join ----
+
+my $directory = PostgreSQL::Test::Utils::tempdir_short();
+my $hanging = start_norikvd("$directory/log", '--engine=memory', "--listen=unix:$directory/hanging");
+$node->safe_psql(
+	'postgres', qq{
+	CREATE SERVER hanging FOREIGN DATA WRAPPER norikv OPTIONS (nodes 'unix:$directory/hanging');
+	CREATE FOREIGN TABLE far.hanging (id text OPTIONS (key 'true') COLLATE "C", n int) SERVER hanging OPTIONS (prefix 'h:', format 'json');
+	INSERT INTO far.hanging SELECT 'k' || i, i FROM generate_series(1, 1000) i;
+	CREATE TABLE wanted AS SELECT i, 'k' || i AS k FROM generate_series(1, 1000) i;
+	ANALYZE wanted, far.hanging;});
+my $stop = stop_line($hanging);
+my $join = 'SELECT w.i, h.n FROM wanted w JOIN far.hanging h ON h.id = w.k';
+my ($status, $out, $err) = $node->psql(
+	'postgres', qq{
+	SET enable_hashjoin = off;
+	SET enable_mergejoin = off;
+	\\set VERBOSITY sqlstate
+	SELECT sum(n) FROM ($join) x;
+	BEGIN;
+	DECLARE c NO SCROLL CURSOR FOR $join;
+	FETCH 1 FROM c;
+	SET LOCAL statement_timeout = '200ms';
+	SAVEPOINT s;
+	$stop
+	FETCH ALL FROM c;
+	ROLLBACK TO s;
+	SELECT 'alive';
+	SELECT sum(n) FROM ($join) x;
+	ROLLBACK;
+	\\! kill -CONT $hanging
+	SELECT sum(n) FROM ($join) x;} =~ s/\\\\/\\/gr, on_error_stop => 0);
+is($out, "500500\n1|1\nalive\n500500", 'joins end when they are cancelled, and leave the session as it was');
+is(() = $err =~ /ERROR:\s+57014/g, 2, 'both were cancelled');
+
 my $used = $node->safe_psql('postgres', 'SELECT jointype, count(*) FROM used GROUP BY 1 ORDER BY 1');
 note "lookup joins planned:\n$used";
-like($used, qr/^$_\|\d{2,}$/m, "lookup joins of type $_ were among them") for ('Anti', 'Inner', 'Left', 'Semi');
+like($used, qr/^$_\|\d+$/m, "lookup joins of type $_ were among them") for ('Anti', 'Inner', 'Left', 'Semi');
 
 done_testing();
