@@ -41,6 +41,33 @@ BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
 SELECT count(*) FROM (SELECT key, value FROM kv OFFSET 0) s;
 COMMIT;
 RESET norikv.max_buffered_bytes;
+-- What is rolled back does not count, but does not grow for ever either.
+SET norikv.max_buffered_ops = 10;
+SET norikv.max_buffered_bytes = '64kB';
+\set VERBOSITY terse
+DO $$
+BEGIN
+    FOR i IN 1..100 LOOP
+        BEGIN
+            INSERT INTO kv VALUES ('rolled back ' || i, repeat('x', 10000));
+            RAISE division_by_zero;
+        EXCEPTION WHEN division_by_zero THEN
+        END;
+    END LOOP;
+END $$;
+DO $$
+BEGIN
+    FOR i IN 1..10000 LOOP
+        BEGIN
+            INSERT INTO kv VALUES ('rolled back ' || i, '');
+            RAISE division_by_zero;
+        EXCEPTION WHEN division_by_zero THEN
+        END;
+    END LOOP;
+END $$;
+\set VERBOSITY default
+RESET norikv.max_buffered_ops;
+RESET norikv.max_buffered_bytes;
 SET norikv.max_buffered_ops = 0;
 SET norikv.max_buffered_bytes = '1kB';
 RESET norikv.max_buffered_ops;

@@ -165,6 +165,8 @@ NorikvBufferRecordRead(NorikvConnection *connection, norikv_slice key,
 
 /* What a server that limits the bytes of a Commit counts beside keys and values. */
 #define OPERATION_OVERHEAD 400
+/* What a key and its change take here beside its bytes, generously. */
+#define MEMORY_OF_KEY 512
 
 static void
 raise_too_large(const NorikvBuffer *buffer, const char *what, int64 limit,
@@ -207,10 +209,26 @@ NorikvCheckSize(const NorikvBuffer *buffer, int64 operations, int64 bytes)
 				bytes + operations * OPERATION_OVERHEAD, server->commit_bytes, NULL);
 }
 
+/*
+ * Keys whose changes were rolled back stay in the list, so a loop that fails again
+ * and again with other keys is bounded by what the buffer takes in all.
+ */
+static void
+check_memory(const NorikvBuffer *buffer)
+{
+	int64 limit = (int64) norikv_max_buffered_bytes * 1024 * 2 +
+				  (int64) norikv_max_buffered_ops * MEMORY_OF_KEY;
+
+	check_limit(buffer, "bytes (with keys that were rolled back)",
+				MemoryContextMemAllocated(buffer->context, false), limit,
+				"norikv.max_buffered_bytes");
+}
+
 void
 NorikvBufferCheckLimits(const NorikvBuffer *buffer)
 {
 	NorikvCheckSize(buffer, buffer->n_asked + buffer->n_truncations, buffer->bytes);
+	check_memory(buffer);
 }
 
 /* ---- Ends ---- */
