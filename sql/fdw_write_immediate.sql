@@ -62,6 +62,19 @@ SELECT key, value, ttl BETWEEN '9 minutes' AND '10 minutes' AS kept FROM now WHE
 UPDATE now SET ttl = NULL WHERE key = 'z';
 SELECT key, value, ttl FROM now WHERE key = 'z';
 
+-- Whoever rolls back is told what stays.
+BEGIN;
+SAVEPOINT a;
+INSERT INTO now (key, value) VALUES ('roll1', '');
+SAVEPOINT b;
+INSERT INTO now (key, value) VALUES ('roll2', ''), ('roll3', '');
+RELEASE b;
+ROLLBACK TO a;
+UPDATE now SET value = 'x' WHERE key LIKE 'roll%';
+COMMIT;
+INSERT INTO now (key, value) SELECT 'roll' || i, (1 / (9 - i))::text FROM generate_series(4, 9) i;
+SELECT key FROM now WHERE key LIKE 'roll%' ORDER BY key;
+
 BEGIN;
 TRUNCATE now;
 ROLLBACK;

@@ -36,9 +36,9 @@ NorikvOutboxCreate(NorikvModify *modify)
 	NorikvBufferInit(&outbox->buffer);
 	outbox->batch_size = batch_size;
 	/* ON CONFLICT DO NOTHING sends a batch of PostgreSQL's at once. */
-	outbox->unsent = MemoryContextAllocHuge(
-		modify->context,
-		sizeof(NorikvBufferKey *) * Max(batch_size, NORIKV_INSERT_BATCH));
+	outbox->unsent =
+		MemoryContextAllocHuge(modify->context, sizeof(NorikvBufferKey *) *
+													Max(batch_size, NORIKV_INSERT_BATCH));
 	return outbox;
 }
 
@@ -246,6 +246,7 @@ take_results(NorikvModify *modify, NorikvCall *call, const norikv_operation *ope
 	const norikv_operation_result *results;
 	size_t n_results;
 	int64 n_written = 0;
+	int failed = -1;
 
 	results = norikv_call_results(call->call, &n_results);
 	if (n_results != outbox->n_unsent)
@@ -257,9 +258,12 @@ take_results(NorikvModify *modify, NorikvCall *call, const norikv_operation *ope
 		outbox->unsent[i]->unverified = is_skipped(modify, &results[i]);
 		if (results[i].code == NORIKV_OK)
 			n_written++;
-		else if (!outbox->unsent[i]->unverified)
-			raise_partial(modify, call, operations, results, i);
+		else if (!outbox->unsent[i]->unverified && failed < 0)
+			failed = i;
 	}
+	NorikvCountWritten(n_written);
+	if (failed >= 0)
+		raise_partial(modify, call, operations, results, failed);
 	outbox->n_written += n_written;
 }
 

@@ -297,6 +297,9 @@ forget_all(void)
 static void
 transaction_event(XactEvent event, void *arg)
 {
+	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT ||
+		event == XACT_EVENT_PREPARE)
+		NorikvEndWritten(event != XACT_EVENT_ABORT);
 	if (buffers == NULL)
 		return;
 	switch (event)
@@ -325,6 +328,8 @@ savepoint_event(SubXactEvent event, SubTransactionId my_subid,
 {
 	int level = GetCurrentTransactionNestLevel();
 
+	if (event == SUBXACT_EVENT_ABORT_SUB || event == SUBXACT_EVENT_COMMIT_SUB)
+		NorikvEndWrittenLevel(level, event == SUBXACT_EVENT_COMMIT_SUB);
 	for (NorikvBuffer *buffer = buffers; buffer != NULL; buffer = buffer->next_buffer)
 	{
 		if (event == SUBXACT_EVENT_ABORT_SUB)

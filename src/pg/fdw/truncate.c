@@ -31,8 +31,13 @@ truncate_at_once(const NorikvTable *table, NorikvConnection *connection)
 										.key = table->prefix,
 										.end_key = table->prefix_end};
 	NorikvCall *call = NorikvStartCommit(connection, &operation, 1, true);
+	const norikv_operation_result *result;
+	size_t n_results;
 
 	NorikvFinish(call);
+	result = norikv_call_results(call->call, &n_results);
+	if (n_results == 1)
+		NorikvCountWritten(result->deleted);
 	NorikvFree(call);
 }
 

@@ -109,6 +109,13 @@ extern NorikvBuffer *NorikvBufferForWrite(NorikvConnection *connection);
 extern void NorikvCheckSize(const NorikvBuffer *buffer, int64 operations, int64 bytes);
 extern void NorikvBufferCheckLimits(const NorikvBuffer *buffer);
 
+/* ---- written.c: what write_mode 'immediate' has written ---- */
+
+extern void NorikvCountWritten(int64 n_keys);
+/* The end of a savepoint, and of the transaction; neither throws. */
+extern void NorikvEndWrittenLevel(int level, bool committed);
+extern void NorikvEndWritten(bool committed);
+
 /* ---- readset.c: what a REPEATABLE READ transaction has read ---- */
 
 typedef struct NorikvReadCheck
