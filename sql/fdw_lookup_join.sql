@@ -106,6 +106,8 @@ SELECT w.i, u.n FROM wanted w LEFT JOIN users u ON u.id = w.k ORDER BY w.k, w.i;
 SELECT o.i, x.* FROM wanted o CROSS JOIN LATERAL (SELECT count(*), sum(u.n), min(u.name) FROM wanted w JOIN users u ON u.id = w.k AND u.n < o.n / 10 WHERE w.i <= o.i) x;
 SELECT o.i, (SELECT sum(u.n) FROM wanted w LEFT JOIN users u ON u.id = 'u' || w.i + o.i) FROM wanted o;
 SELECT o.i, x.i, x.n FROM wanted o LEFT JOIN LATERAL (SELECT w.i, u.n + o.n AS n FROM wanted w LEFT JOIN users u ON u.id = w.k WHERE w.i = o.i + 1 OFFSET 0) x ON true;
+EXPLAIN (COSTS off) SELECT o.i, x.shown FROM wanted o LEFT JOIN LATERAL (SELECT coalesce(u.name, '?') || o.n AS shown FROM users u WHERE u.id = o.k) x ON o.i <> 1;
+SELECT o.i, x.shown FROM wanted o LEFT JOIN LATERAL (SELECT coalesce(u.name, '?') || o.n AS shown FROM users u WHERE u.id = o.k) x ON o.i <> 1;
 -- A generic plan.
 SET plan_cache_mode = force_generic_plan;
 PREPARE prepared(int, text) AS SELECT w.i, u.name FROM wanted w LEFT JOIN users u ON u.id = $2 || w.i AND u.n > $1 WHERE w.i < 5;

@@ -197,7 +197,7 @@ sub joined
 		my $where = key_condition('f', $table, $outer);
 		return ([ $alias, 1 ], pick('CROSS JOIN', 'LEFT JOIN') eq 'CROSS JOIN'
 			? "CROSS JOIN LATERAL (SELECT f.id, f.n, f.s || $outer->[0].n AS s FROM $table f WHERE $where) $alias"
-			: "LEFT JOIN LATERAL (SELECT f.id, f.n, f.s FROM $table f WHERE $where) $alias ON " . filter(@known, [ $alias, 1 ]));
+			: 'LEFT JOIN LATERAL (SELECT f.id, f.n, ' . pick('f.s', "coalesce(f.s, '') || coalesce($outer->[0].n, 7)") . " AS s FROM $table f WHERE $where) $alias ON " . filter(@known, [ $alias, 1 ]));
 	}
 	if ($dice < 0.26)
 	{

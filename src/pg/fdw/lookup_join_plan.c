@@ -304,7 +304,7 @@ add_lookup_joins(PlannerInfo *root, RelOptInfo *joinrel, RelOptInfo *outer,
 	if (previous_hook != NULL)
 		previous_hook(root, joinrel, outer, inner, jointype, extra);
 	if (!enable_lookup_join || joinrel->reloptkind != RELOPT_JOINREL ||
-		!is_our_table(inner) || !bms_is_empty(inner->lateral_relids))
+		!is_our_table(inner) || !bms_is_subset(inner->lateral_relids, outer->relids))
 		return;
 #if PG_VERSION_NUM < 190000
 	/* A semijoin the other way round: with each row of its outer side once. */
