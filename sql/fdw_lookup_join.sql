@@ -106,6 +106,10 @@ SELECT w.i, u.n FROM wanted w LEFT JOIN users u ON u.id = w.k ORDER BY w.k, w.i;
 SELECT o.i, x.* FROM wanted o CROSS JOIN LATERAL (SELECT count(*), sum(u.n), min(u.name) FROM wanted w JOIN users u ON u.id = w.k AND u.n < o.n / 10 WHERE w.i <= o.i) x;
 SELECT o.i, (SELECT sum(u.n) FROM wanted w LEFT JOIN users u ON u.id = 'u' || w.i + o.i) FROM wanted o;
 SELECT o.i, x.i, x.n FROM wanted o LEFT JOIN LATERAL (SELECT w.i, u.n + o.n AS n FROM wanted w LEFT JOIN users u ON u.id = w.k WHERE w.i = o.i + 1 OFFSET 0) x ON true;
+-- Again before it has come to its end.
+EXPLAIN (COSTS off) SELECT o.i, (SELECT u.n FROM many m LEFT JOIN users u ON u.id = m.k WHERE m.i > o.i * 10 OFFSET 4 LIMIT 1) FROM wanted o;
+SELECT o.i, (SELECT u.n FROM many m LEFT JOIN users u ON u.id = m.k WHERE m.i > o.i * 10 OFFSET 4 LIMIT 1) FROM wanted o;
+-- Columns that are made of both sides.
 EXPLAIN (COSTS off) SELECT o.i, x.shown FROM wanted o LEFT JOIN LATERAL (SELECT coalesce(u.name, '?') || o.n AS shown FROM users u WHERE u.id = o.k) x ON o.i <> 1;
 SELECT o.i, x.shown FROM wanted o LEFT JOIN LATERAL (SELECT coalesce(u.name, '?') || o.n AS shown FROM users u WHERE u.id = o.k) x ON o.i <> 1;
 -- A generic plan.
