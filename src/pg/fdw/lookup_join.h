@@ -10,7 +10,7 @@
 #ifndef NORIKV_FDW_LOOKUP_JOIN_H
 #define NORIKV_FDW_LOOKUP_JOIN_H
 
-#include "fdw/fdw.h"
+#include "fdw/key_batch.h"
 
 #include "nodes/extensible.h"
 
@@ -38,11 +38,60 @@ enum
 	NORIKV_LOOKUP_FIRST_FILTER
 };
 
+typedef struct NorikvOuterRow
+{
+	MinimalTuple tuple;
+	int key; /* its number in the batch of keys; -1: no key can be equal */
+} NorikvOuterRow;
+
+typedef struct NorikvLookupJoinState
+{
+	CustomScanState css; /* must stay first */
+	JoinType jointype;
+	int batch_size;
+	int first_batch;
+	Oid operand_type;
+	Index rti; /* of the foreign table */
+	NorikvTable *table;
+	NorikvConnection *connection;
+	NorikvDecoder *decoder;
+	NorikvRowStore *numbered; /* NULL: rows need no numbers */
+
+	/* The tuple that expressions see. */
+	int n_outer;
+	int n_columns;		 /* of the foreign table, behind those */
+	AttrNumber *attnums; /* theirs */
+	int n_computed;		 /* and of those that are computed */
+	ExprState **computed;
+	ExprState *operand;
+	ExprState *key_condition;
+	ExprState *filter;
+	TupleTableSlot *outer_slot;
+	TupleTableSlot *foreign_slot;
+
+	/* The batch at hand. */
+	MemoryContext context;
+	NorikvKeyBatch *keys;
+	NorikvOuterRow *rows;
+	int n_rows;
+	int next_row;
+	int wanted_rows; /* of the next batch */
+	bool outer_ended;
+
+	/* For EXPLAIN ANALYZE. */
+	NorikvSourceStats stats;
+	uint64 batches;
+	uint64 filtered;
+} NorikvLookupJoinState;
+
+/* lookup_join_plan.c: the setting and the hook */
+extern void NorikvLookupJoinInit(void);
+
 /* lookup_join_exec.c */
 extern const CustomScanMethods norikv_lookup_join_methods;
 
-/* lookup_join_plan.c: the setting and the hook */
-
-extern void NorikvLookupJoinInit(void);
+/* lookup_join_explain.c */
+extern void NorikvExplainLookupJoin(CustomScanState *node, List *ancestors,
+									struct ExplainState *es);
 
 #endif

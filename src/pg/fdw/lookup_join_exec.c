@@ -8,74 +8,18 @@
 #include "fdw/lookup_join.h"
 
 #include "access/sysattr.h"
-#include "commands/explain.h"
-#if PG_VERSION_NUM >= 180000
-#include "commands/explain_format.h"
-#include "commands/explain_state.h"
-#endif
 #include "executor/executor.h"
-#include "fdw/key_batch.h"
 #include "miscadmin.h"
-#include "nodes/makefuncs.h"
-#include "utils/builtins.h"
-#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
-#include "utils/ruleutils.h"
 
 /* How much larger than the one before a batch is, until they have their full size. */
 #define BATCH_GROWTH 4
 
-typedef struct OuterRow
-{
-	MinimalTuple tuple;
-	int key; /* its number in the batch of keys; -1: no key can be equal */
-} OuterRow;
-
-typedef struct LookupJoinState
-{
-	CustomScanState css; /* must stay first */
-	JoinType jointype;
-	int batch_size;
-	int first_batch;
-	Oid operand_type;
-	Index rti; /* of the foreign table */
-	NorikvTable *table;
-	NorikvConnection *connection;
-	NorikvDecoder *decoder;
-	NorikvRowStore *numbered; /* NULL: rows need no numbers */
-
-	/* The tuple that expressions see. */
-	int n_outer;
-	int n_columns;		 /* of the foreign table, behind those */
-	AttrNumber *attnums; /* theirs */
-	int n_computed;		 /* and of those that are computed */
-	ExprState **computed;
-	ExprState *operand;
-	ExprState *key_condition;
-	ExprState *filter;
-	TupleTableSlot *outer_slot;
-	TupleTableSlot *foreign_slot;
-
-	/* The batch at hand. */
-	MemoryContext context;
-	NorikvKeyBatch *keys;
-	OuterRow *rows;
-	int n_rows;
-	int next_row;
-	int wanted_rows; /* of the next batch */
-	bool outer_ended;
-
-	/* For EXPLAIN ANALYZE. */
-	NorikvSourceStats stats;
-	uint64 batches;
-	uint64 filtered;
-} LookupJoinState;
-
 /* ---- The tuple that expressions see ---- */
 
 static void
-load_outer(LookupJoinState *state, TupleTableSlot *outer)
+load_outer(NorikvLookupJoinState *state, TupleTableSlot *outer)
 {
 	TupleTableSlot *slot = state->css.ss.ss_ScanTupleSlot;
 	int n_all = slot->tts_tupleDescriptor->natts;
@@ -90,7 +34,7 @@ load_outer(LookupJoinState *state, TupleTableSlot *outer)
 }
 
 static void
-unload_foreign(LookupJoinState *state)
+unload_foreign(NorikvLookupJoinState *state)
 {
 	TupleTableSlot *slot = state->css.ss.ss_ScanTupleSlot;
 
@@ -118,7 +62,7 @@ column_of(TupleTableSlot *foreign, AttrNumber attnum, bool *is_null)
 
 /* What is made for it is in the memory of the joined row. */
 static void
-load_foreign(LookupJoinState *state, TupleTableSlot *foreign)
+load_foreign(NorikvLookupJoinState *state, TupleTableSlot *foreign)
 {
 	ExprContext *context = state->css.ss.ps.ps_ExprContext;
 	TupleTableSlot *slot = state->css.ss.ss_ScanTupleSlot;
@@ -139,7 +83,7 @@ load_foreign(LookupJoinState *state, TupleTableSlot *foreign)
 
 /* The number of the outer row's key; -1: no key can be equal. */
 static int
-key_of_outer(LookupJoinState *state, TupleTableSlot *outer)
+key_of_outer(NorikvLookupJoinState *state, TupleTableSlot *outer)
 {
 	ExprContext *context = state->css.ss.ps.ps_ExprContext;
 	norikv_slice key;
@@ -156,7 +100,7 @@ key_of_outer(LookupJoinState *state, TupleTableSlot *outer)
 
 /* Reads outer rows into the memory of the batch, as many as it takes. */
 static void
-collect_rows(LookupJoinState *state)
+collect_rows(NorikvLookupJoinState *state)
 {
 	PlanState *outer_plan = linitial(state->css.custom_ps);
 	bool needs_match = state->jointype == JOIN_INNER || state->jointype == JOIN_SEMI;
@@ -179,7 +123,7 @@ collect_rows(LookupJoinState *state)
 		key = key_of_outer(state, outer);
 		if (key >= 0 || !needs_match)
 			state->rows[state->n_rows++] =
-				(OuterRow){ExecCopySlotMinimalTuple(outer), key};
+				(NorikvOuterRow){ExecCopySlotMinimalTuple(outer), key};
 		MemoryContextSwitchTo(old_context);
 		if (MemoryContextMemAllocated(state->context, true) > limit)
 			return;
@@ -187,7 +131,7 @@ collect_rows(LookupJoinState *state)
 }
 
 static void
-end_batch(LookupJoinState *state)
+end_batch(NorikvLookupJoinState *state)
 {
 	if (state->keys != NULL)
 		NorikvKeyBatchEnd(state->keys);
@@ -202,7 +146,7 @@ end_batch(LookupJoinState *state)
  * back was too much for the memory.
  */
 static void
-size_next_batch(LookupJoinState *state, uint64 received)
+size_next_batch(NorikvLookupJoinState *state, uint64 received)
 {
 	uint64 limit = work_mem * (uint64) 1024;
 
@@ -215,7 +159,7 @@ size_next_batch(LookupJoinState *state, uint64 received)
 
 /* False where there are no more outer rows. */
 static bool
-next_batch(LookupJoinState *state)
+next_batch(NorikvLookupJoinState *state)
 {
 	uint64 received = state->stats.bytes_received;
 
@@ -240,7 +184,7 @@ next_batch(LookupJoinState *state)
 
 /* Whether the foreign row of the key is there, and holds the conditions. */
 static bool
-match(LookupJoinState *state, int key)
+match(NorikvLookupJoinState *state, int key)
 {
 	ExprContext *context = state->css.ss.ps.ps_ExprContext;
 	TupleTableSlot *foreign = state->foreign_slot;
@@ -266,7 +210,7 @@ match(LookupJoinState *state, int key)
 
 /* The joined row, where the outer one leads to one; NULL where not. */
 static TupleTableSlot *
-join_row(LookupJoinState *state, bool matched)
+join_row(NorikvLookupJoinState *state, bool matched)
 {
 	ScanState *ss = &state->css.ss;
 
@@ -289,7 +233,7 @@ join_row(LookupJoinState *state, bool matched)
 
 /* Whether the foreign row of this look is given, as the statement has seen it. */
 static bool
-has_given_row(LookupJoinState *state)
+has_given_row(NorikvLookupJoinState *state)
 {
 	EPQState *epq = state->css.ss.ps.state->es_epq_active;
 
@@ -300,7 +244,7 @@ has_given_row(LookupJoinState *state)
 
 /* It; NULL where there is none: the outer row had no match then. */
 static TupleTableSlot *
-given_row(LookupJoinState *state)
+given_row(NorikvLookupJoinState *state)
 {
 	EPQState *epq = state->css.ss.ps.state->es_epq_active;
 	Index at = state->rti - 1;
@@ -318,7 +262,7 @@ given_row(LookupJoinState *state)
 }
 
 static bool
-match_given(LookupJoinState *state)
+match_given(NorikvLookupJoinState *state)
 {
 	ExprContext *context = state->css.ss.ps.ps_ExprContext;
 	TupleTableSlot *foreign = given_row(state);
@@ -331,7 +275,7 @@ match_given(LookupJoinState *state)
 
 /* The outer plan returns the rows of this look, and none is asked for. */
 static TupleTableSlot *
-next_given(LookupJoinState *state)
+next_given(NorikvLookupJoinState *state)
 {
 	for (;;)
 	{
@@ -358,13 +302,13 @@ next_given(LookupJoinState *state)
 static TupleTableSlot *
 exec_lookup_join(CustomScanState *node)
 {
-	LookupJoinState *state = (LookupJoinState *) node;
+	NorikvLookupJoinState *state = (NorikvLookupJoinState *) node;
 
 	if (has_given_row(state))
 		return next_given(state);
 	for (;;)
 	{
-		const OuterRow *row;
+		const NorikvOuterRow *row;
 		TupleTableSlot *joined;
 
 		CHECK_FOR_INTERRUPTS();
@@ -386,7 +330,7 @@ exec_lookup_join(CustomScanState *node)
 
 /* Of each foreign column of the tuple that expressions see, its number. */
 static void
-init_columns(LookupJoinState *state, CustomScan *plan)
+init_columns(NorikvLookupJoinState *state, CustomScan *plan)
 {
 	int n_all = list_length(plan->custom_scan_tlist);
 
@@ -405,7 +349,7 @@ init_columns(LookupJoinState *state, CustomScan *plan)
 }
 
 static void
-init_expressions(LookupJoinState *state, CustomScan *plan)
+init_expressions(NorikvLookupJoinState *state, CustomScan *plan)
 {
 	PlanState *parent = &state->css.ss.ps;
 	int n_filters = list_nth_int(plan->custom_private, NORIKV_LOOKUP_FILTERS);
@@ -424,7 +368,7 @@ init_expressions(LookupJoinState *state, CustomScan *plan)
 }
 
 static void
-init_reading(LookupJoinState *state, Relation relation, Oid user)
+init_reading(NorikvLookupJoinState *state, Relation relation, Oid user)
 {
 	EState *estate = state->css.ss.ps.state;
 	Bitmapset *members = NULL;
@@ -444,14 +388,14 @@ init_reading(LookupJoinState *state, Relation relation, Oid user)
 	state->foreign_slot->tts_tableOid = RelationGetRelid(relation);
 	state->context = AllocSetContextCreate(CurrentMemoryContext, "norikv lookup join",
 										   ALLOCSET_DEFAULT_SIZES);
-	state->rows = palloc(sizeof(OuterRow) * state->batch_size);
+	state->rows = palloc(sizeof(NorikvOuterRow) * state->batch_size);
 	state->wanted_rows = state->first_batch;
 }
 
 static void
 begin_lookup_join(CustomScanState *node, EState *estate, int eflags)
 {
-	LookupJoinState *state = (LookupJoinState *) node;
+	NorikvLookupJoinState *state = (NorikvLookupJoinState *) node;
 	CustomScan *plan = (CustomScan *) node->ss.ps.plan;
 	PlanState *outer_plan;
 	Relation relation;
@@ -477,7 +421,7 @@ begin_lookup_join(CustomScanState *node, EState *estate, int eflags)
 static void
 rescan_lookup_join(CustomScanState *node)
 {
-	LookupJoinState *state = (LookupJoinState *) node;
+	NorikvLookupJoinState *state = (NorikvLookupJoinState *) node;
 	PlanState *outer_plan = linitial(node->custom_ps);
 
 	end_batch(state);
@@ -492,7 +436,7 @@ rescan_lookup_join(CustomScanState *node)
 static void
 end_lookup_join(CustomScanState *node)
 {
-	LookupJoinState *state = (LookupJoinState *) node;
+	NorikvLookupJoinState *state = (NorikvLookupJoinState *) node;
 
 	end_batch(state);
 	if (state->numbered != NULL)
@@ -500,97 +444,6 @@ end_lookup_join(CustomScanState *node)
 	if (state->decoder != NULL)
 		NorikvReportSkipped(state->decoder);
 	ExecEndNode(linitial(node->custom_ps));
-}
-
-/* ---- EXPLAIN ---- */
-
-static const char *
-name_of_jointype(JoinType jointype)
-{
-	switch (jointype)
-	{
-		case JOIN_LEFT:
-			return "Left";
-		case JOIN_SEMI:
-			return "Semi";
-		case JOIN_ANTI:
-			return "Anti";
-		default:
-			return "Inner";
-	}
-}
-
-static void
-show_table(LookupJoinState *state, ExplainState *es)
-{
-	Oid relid = state->table->relid;
-	const char *name = quote_identifier(state->table->name);
-	const char *alias = list_nth(es->rtable_names, state->rti - 1);
-
-	if (es->verbose)
-		name = quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)),
-										  state->table->name);
-	if (alias != NULL && strcmp(alias, state->table->name) != 0)
-		name = psprintf("%s %s", name, quote_identifier(alias));
-	ExplainPropertyText("Foreign Table", name, es);
-}
-
-static void
-show_condition(CustomScanState *node, List *ancestors, const char *label,
-			   List *conditions, ExplainState *es)
-{
-	List *context;
-
-	if (conditions == NIL)
-		return;
-	context = set_deparse_context_plan(es->deparse_cxt, node->ss.ps.plan, ancestors);
-	ExplainPropertyText(
-		label,
-		deparse_expression((Node *) make_ands_explicit(conditions), context, true, false),
-		es);
-}
-
-static void
-show_work(LookupJoinState *state, ExplainState *es)
-{
-	NorikvSourceStats stats = state->stats;
-	int64 skipped;
-
-	/* Some nodes never come to run. */
-	if (state->decoder == NULL)
-		return;
-	if (state->keys != NULL)
-		NorikvKeyBatchAddStats(state->keys, &stats);
-	skipped = NorikvDecoderSkipped(state->decoder);
-	ExplainPropertyInteger("Batches", NULL, state->batches, es);
-	ExplainPropertyInteger("Round Trips", NULL, stats.round_trips, es);
-	ExplainPropertyInteger("Keys Asked", NULL, stats.keys_asked, es);
-	ExplainPropertyInteger("Keys Found", NULL, stats.keys_found, es);
-	ExplainPropertyInteger("Bytes Sent", NULL, stats.bytes_sent, es);
-	ExplainPropertyInteger("Bytes Received", NULL, stats.bytes_received, es);
-	if (skipped > 0)
-		ExplainPropertyInteger("Rows Skipped", NULL, skipped, es);
-}
-
-static void
-explain_lookup_join(CustomScanState *node, List *ancestors, ExplainState *es)
-{
-	LookupJoinState *state = (LookupJoinState *) node;
-	CustomScan *plan = (CustomScan *) node->ss.ps.plan;
-	int n_filters = list_nth_int(plan->custom_private, NORIKV_LOOKUP_FILTERS);
-	List *filters = list_copy_tail(plan->custom_exprs, NORIKV_LOOKUP_FIRST_FILTER);
-
-	ExplainPropertyText("Join Type", name_of_jointype(state->jointype), es);
-	show_table(state, es);
-	show_condition(node, ancestors, "Key Condition",
-				   list_make1(list_nth(plan->custom_exprs, NORIKV_LOOKUP_KEY_CONDITION)),
-				   es);
-	show_condition(node, ancestors, "Join Filter", list_truncate(filters, n_filters), es);
-	if (es->analyze && state->filtered > 0)
-		ExplainPropertyInteger("Rows Removed by Join Filter", NULL, state->filtered, es);
-	ExplainPropertyInteger("Batch Size", NULL, state->batch_size, es);
-	if (es->analyze)
-		show_work(state, es);
 }
 
 /* ---- The provider ---- */
@@ -601,13 +454,13 @@ static const CustomExecMethods exec_methods = {
 	.ExecCustomScan = exec_lookup_join,
 	.EndCustomScan = end_lookup_join,
 	.ReScanCustomScan = rescan_lookup_join,
-	.ExplainCustomScan = explain_lookup_join,
+	.ExplainCustomScan = NorikvExplainLookupJoin,
 };
 
 static Node *
 create_lookup_join_state(CustomScan *plan)
 {
-	LookupJoinState *state = palloc0(sizeof(LookupJoinState));
+	NorikvLookupJoinState *state = palloc0(sizeof(NorikvLookupJoinState));
 	List *private = plan->custom_private;
 	TargetEntry *key;
 
