@@ -11,7 +11,7 @@ SET norikv.server = fdw_read;
 SELECT norikv.mdelete(coalesce(array_agg(key), '{}')) AS clean FROM norikv.scan_bytes('fdw_read:'::bytea, keys_only => true) \gset
 
 -- Roles by option: then names do not matter.
-SELECT norikv.put('fdw_read:user:ann', '{"name": "Ann", "age": 41, "value": "v", "key": "k", "tags": ["a", {"b": null}]}') IS NOT NULL AS put;
+SELECT norikv.put('fdw_read:user:ann', '{"name": "Ann", "age": 41, "value": "v", "key": "k", "tags": ["a", {"b": null}], "first": "Anne"}') IS NOT NULL AS put;
 SELECT norikv.put('fdw_read:user:bob', '{"age": 7}', ttl => '1 hour') IS NOT NULL AS put;
 SELECT norikv.put('fdw_read:user:', '{"name": "nobody"}') IS NOT NULL AS put;
 CREATE FOREIGN TABLE users (
@@ -21,7 +21,7 @@ CREATE FOREIGN TABLE users (
 	tags jsonb,
 	value text,
 	key text,
-	first_name text OPTIONS (field 'name'),
+	first_name text OPTIONS (field 'first'),
 	v norikv.version OPTIONS (version 'true'),
 	ttl interval OPTIONS (ttl 'true'),
 	ends timestamptz OPTIONS (expires_at 'true')
@@ -72,6 +72,12 @@ ALTER FOREIGN TABLE wrong ALTER name OPTIONS (DROP key, value 'true');
 ALTER FOREIGN TABLE wrong OPTIONS (ADD format 'bytea');
 SELECT * FROM wrong;
 ALTER FOREIGN TABLE wrong OPTIONS (SET format 'text', prefix 'fdw_read:raw:a');
+SELECT * FROM wrong;
+DROP FOREIGN TABLE wrong;
+CREATE FOREIGN TABLE wrong (key text, a text, b int OPTIONS (field 'a')) SERVER fdw_read OPTIONS (prefix 'fdw_read:w:', format 'json');
+SELECT * FROM wrong;
+INSERT INTO wrong VALUES ('x', '1', 2);
+ALTER FOREIGN TABLE wrong ALTER b OPTIONS (SET field 'b');
 SELECT * FROM wrong;
 DROP FOREIGN TABLE wrong;
 CREATE FOREIGN TABLE wrong (key text) SERVER fdw_read OPTIONS (on_error 'ignore');

@@ -105,6 +105,8 @@ SELECT few.id, l.n FROM few, LATERAL (SELECT n FROM item WHERE item.id > few.id 
 SET enable_hashjoin = off;
 SET enable_nestloop = off;
 SELECT plan('SELECT a.n FROM item a JOIN item b ON a.id = b.id');
+SELECT plan('SELECT a.n FROM item a LEFT JOIN item b ON a.id = b.id AND b.n > 3');
+SELECT plan('SELECT a.n FROM item a FULL JOIN item b ON a.id = b.id');
 RESET enable_hashjoin;
 RESET enable_nestloop;
 SELECT reltuples, relpages > 0 AS pages FROM pg_class WHERE oid = 'item'::regclass;

@@ -203,6 +203,23 @@ my ($start, $end) = $out =~ /RssAnon:\s+(\d+)/g;
 like($out, qr/^t\|t$/m, 'a large table is read in full') or diag($error);
 cmp_ok($end - $start, '<', 64 * 1024, 'and takes less than 64 MB of memory');
 
+# Nor do rows that are left out.
+($out, $error) = finish_session(
+	session(
+		$node, qq{
+SET norikv.server = 'one';
+SELECT count(norikv.put('wrong:' || i, format('{"n": "%s"}', repeat('y', 20000)))) FROM generate_series(1, 5000) i;
+CREATE FOREIGN TABLE wrong $columns SERVER one OPTIONS (prefix 'wrong:', format 'json', on_error 'skip');
+\\c
+SET client_min_messages = warning;
+SELECT pg_backend_pid() AS pid \\gset
+SELECT n FROM wrong WHERE id = 'x';
+$before
+SELECT count(*) FROM wrong;
+$before}));
+($start, $end) = $out =~ /RssAnon:\s+(\d+)/g;
+cmp_ok($end - $start, '<', 64 * 1024, 'rows that are left out take no memory') or diag($error);
+
 unlike(slurp_log($node), qr/PANIC|TRAP:|server process.*was terminated by signal|leaked/, 'nothing crashed or leaked');
 stop_process($server);
 $node->stop;

@@ -214,29 +214,51 @@ pathkeys_by_key(PlannerInfo *root, RelOptInfo *baserel, const NorikvTable *table
 	return pathkeys;
 }
 
-/* For merge joins: the order of the key ascending, where anything cares for it. */
+/* The order of the key ascending, if the class is about the key; else NULL. */
+static PathKey *
+ascending_by_key(PlannerInfo *root, RelOptInfo *baserel, const NorikvTable *table,
+				 EquivalenceClass *class)
+{
+	ListCell *family;
+
+	foreach (family, class->ec_opfamilies)
+	{
+		PathKey *pathkey = make_canonical_pathkey(root, class, lfirst_oid(family),
+												  ASCENDING, false);
+
+		if (is_ordered_by_key(baserel, table, pathkey))
+			return pathkey;
+	}
+	return NULL;
+}
+
+/*
+ * For merge joins: the order of the key, where anything cares for it. The sides of
+ * an outer join's clause have classes of their own.
+ */
 static List *
 pathkeys_for_merge(PlannerInfo *root, RelOptInfo *baserel, const NorikvTable *table)
 {
+	PathKey *found = NULL;
 	ListCell *cell;
 
 	foreach (cell, root->eq_classes)
 	{
-		EquivalenceClass *class = lfirst(cell);
-		ListCell *family;
-
-		if (!eclass_useful_for_merging(root, class, baserel))
-			continue;
-		foreach (family, class->ec_opfamilies)
-		{
-			PathKey *pathkey = make_canonical_pathkey(root, class, lfirst_oid(family),
-													  ASCENDING, false);
-
-			if (is_ordered_by_key(baserel, table, pathkey))
-				return list_make1(pathkey);
-		}
+		if (found == NULL && eclass_useful_for_merging(root, lfirst(cell), baserel))
+			found = ascending_by_key(root, baserel, table, lfirst(cell));
 	}
-	return NIL;
+	foreach (cell, baserel->joininfo)
+	{
+		RestrictInfo *clause = lfirst_node(RestrictInfo, cell);
+
+		if (found != NULL || clause->mergeopfamilies == NIL)
+			continue;
+		update_mergeclause_eclasses(root, clause);
+		found = ascending_by_key(root, baserel, table, clause->left_ec);
+		if (found == NULL)
+			found = ascending_by_key(root, baserel, table, clause->right_ec);
+	}
+	return found == NULL ? NIL : list_make1(found);
 }
 
 /* Tells generate_implied_equalities_for_column() what the column is. */

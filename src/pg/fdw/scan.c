@@ -238,7 +238,11 @@ NorikvIterateForeignScan(ForeignScanState *node)
 	while (!scan->ended && (entry = NorikvSourceNext(&scan->source)) != NULL)
 	{
 		if (!NorikvDecode(scan->decoder, entry, slot))
+		{
+			/* The executor does that between rows; this one it never sees. */
+			ResetExprContext(node->ss.ps.ps_ExprContext);
 			continue;
+		}
 		if (scan->rows != NULL)
 			NorikvRowStoreAdd(scan->rows, entry, &slot->tts_tid);
 		return slot;

@@ -199,6 +199,28 @@ check_types(const NorikvTable *table)
 					"norikv.version");
 }
 
+/* Each field has one column: of two, which one would say what it becomes? */
+static void
+check_fields(const NorikvTable *table)
+{
+	for (int i = 0; i < table->n_columns; i++)
+	{
+		const NorikvColumn *column = &table->columns[i];
+
+		for (int j = 0; j < i && column->role == NORIKV_FIELD; j++)
+		{
+			if (table->columns[j].role == NORIKV_FIELD &&
+				strcmp(table->columns[j].field, column->field) == 0)
+				ereport(ERROR, errcode(ERRCODE_FDW_INVALID_COLUMN_NAME),
+						errmsg("foreign table \"%s\" has more than one column for the "
+							   "field \"%s\"",
+							   table->name, column->field),
+						errdetail("They are \"%s\" and \"%s\".", table->columns[j].name,
+								  column->name));
+		}
+	}
+}
+
 /* The value column, and the format where no option gives it. */
 static void
 check_format(NorikvTable *table, int given)
@@ -343,6 +365,7 @@ load(Relation relation)
 	table->key_type = table->columns[table->key_attnum - 1].base_type;
 	table->key_kind = key_kind(table, &table->columns[table->key_attnum - 1]);
 	check_format(table, format);
+	check_fields(table);
 	check_types(table);
 	table->valid = true;
 	MemoryContextSwitchTo(old_context);
