@@ -13,7 +13,7 @@ use Test::More;
 
 use NorikvTest;
 
-my $queries = $ENV{NORIKV_QUERIES} // rounds(6000);
+my $queries = $ENV{NORIKV_QUERIES} // rounds(4000);
 my $per_script = 200;
 my $seed = $ENV{NORIKV_SEED} // int(rand(1_000_000_000));
 note "NORIKV_SEED=$seed";
