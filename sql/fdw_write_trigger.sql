@@ -136,6 +136,19 @@ COMMIT;
 UPDATE part_near SET n = 3 FROM part_far f WHERE f.key = 'p' AND part_near.key = 'q' RETURNING part_near.*, f;
 TRUNCATE part;
 SELECT count(*) FROM part;
+-- Rows that move to a partition that the same UPDATE changes too, which comes
+-- before theirs, and behind it.
+INSERT INTO part VALUES ('a', 1), ('b', 2), ('c', 3), ('d', 1);
+UPDATE part SET n = 1, key = key || n RETURNING tableoid::regclass, *;
+SELECT tableoid::regclass, * FROM part ORDER BY key;
+CREATE TABLE part_first PARTITION OF part FOR VALUES IN (0);
+INSERT INTO part VALUES ('e', 0), ('f', 0);
+UPDATE part SET n = 1, key = key || n WHERE n < 2;
+SELECT tableoid::regclass, * FROM part ORDER BY key;
+INSERT INTO part VALUES ('a1', 0), ('g', 0);
+UPDATE part SET n = 1;
+SELECT tableoid::regclass, * FROM part ORDER BY key;
+TRUNCATE part;
 
 DROP TABLE log, local, part;
 TRUNCATE item;

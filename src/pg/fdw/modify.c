@@ -167,7 +167,6 @@ begin_modify(EState *estate, ResultRelInfo *result, CmdType operation, CommandId
 		modify->outbox = NorikvOutboxCreate(modify);
 	else
 		modify->buffer = NorikvBufferForWrite(modify->connection);
-	result->ri_FdwState = modify;
 	return modify;
 }
 
@@ -207,6 +206,7 @@ begin_foreign_modify(ModifyTableState *state, ResultRelInfo *result, List *priva
 						  state->ps.state->es_output_cid,
 						  intVal(list_nth(private, PRIVATE_DO_NOTHING)),
 						  intVal(list_nth(private, PRIVATE_ONE_BY_ONE)));
+	result->ri_FdwState = modify;
 	if (state->operation == CMD_INSERT)
 		return;
 #if PG_VERSION_NUM >= 140000
@@ -222,12 +222,18 @@ begin_foreign_modify(ModifyTableState *state, ResultRelInfo *result, List *priva
 		find_updated_columns(modify);
 }
 
-/* COPY, and rows that are routed to a partition. */
+/*
+ * COPY, and rows that are routed to a partition. An UPDATE may change the rows of
+ * that partition too: then it goes on to do so with what it has begun with.
+ */
 static void
 begin_foreign_insert(ModifyTableState *state, ResultRelInfo *result)
 {
 	ModifyTable *plan = (ModifyTable *) state->ps.plan;
+	EState *estate = state->ps.state;
 	TriggerDesc *triggers = result->ri_TrigDesc;
+	NorikvModify *updating = result->ri_FdwState;
+	NorikvModify *modify;
 	bool do_nothing = plan != NULL && plan->onConflictAction == ONCONFLICT_NOTHING;
 
 	if (plan != NULL && plan->onConflictAction == ONCONFLICT_UPDATE)
@@ -235,9 +241,14 @@ begin_foreign_insert(ModifyTableState *state, ResultRelInfo *result)
 			ERROR, errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 			errmsg("cannot route rows with ON CONFLICT DO UPDATE to foreign table \"%s\"",
 				   RelationGetRelationName(result->ri_RelationDesc)));
-	(void) begin_modify(state->ps.state, result, CMD_INSERT, GetCurrentCommandId(true),
-						do_nothing,
-						plan != NULL || has_row_triggers(triggers, CMD_INSERT));
+	modify = begin_modify(estate, result, CMD_INSERT,
+						  plan != NULL ? estate->es_output_cid : GetCurrentCommandId(true),
+						  do_nothing,
+						  plan != NULL || has_row_triggers(triggers, CMD_INSERT));
+	if (updating != NULL)
+		updating->routed = modify;
+	else
+		result->ri_FdwState = modify;
 }
 
 /* ---- Rows ---- */
@@ -266,11 +277,20 @@ clear_version(const NorikvModify *modify, TupleTableSlot *slot)
 	heap_freetuple(tuple);
 }
 
+/* What rows are inserted with. */
+static NorikvModify *
+inserting(const ResultRelInfo *result)
+{
+	NorikvModify *modify = result->ri_FdwState;
+
+	return modify->routed != NULL ? modify->routed : modify;
+}
+
 static TupleTableSlot *
 exec_insert(EState *estate, ResultRelInfo *result, TupleTableSlot *slot,
 			TupleTableSlot *plan_slot)
 {
-	NorikvModify *modify = result->ri_FdwState;
+	NorikvModify *modify = inserting(result);
 	bool inserted;
 
 	NorikvInsertRows(modify, &slot, 1, &inserted);
@@ -286,7 +306,7 @@ static TupleTableSlot **
 exec_batch_insert(EState *estate, ResultRelInfo *result, TupleTableSlot **slots,
 				  TupleTableSlot **plan_slots, int *n_slots)
 {
-	NorikvModify *modify = result->ri_FdwState;
+	NorikvModify *modify = inserting(result);
 	bool *inserted = palloc(sizeof(bool) * *n_slots);
 	int n = 0;
 
@@ -353,12 +373,8 @@ exec_delete(EState *estate, ResultRelInfo *result, TupleTableSlot *slot,
 /* ---- End ---- */
 
 static void
-end_modify(EState *estate, ResultRelInfo *result)
+end_rows(NorikvModify *modify)
 {
-	NorikvModify *modify = result->ri_FdwState;
-
-	if (modify == NULL)
-		return;
 	if (modify->outbox != NULL)
 		NorikvOutboxSend(modify);
 	else
@@ -368,6 +384,19 @@ end_modify(EState *estate, ResultRelInfo *result)
 		modify->table->estimated_rows =
 			Max(modify->table->estimated_rows + modify->n_more_rows, 0);
 	MemoryContextDelete(modify->row_context);
+}
+
+/* Called twice for a partition that was updated and got rows from others too. */
+static void
+end_modify(EState *estate, ResultRelInfo *result)
+{
+	NorikvModify *modify = result->ri_FdwState;
+
+	if (modify == NULL)
+		return;
+	if (modify->routed != NULL)
+		end_rows(modify->routed);
+	end_rows(modify);
 	result->ri_FdwState = NULL;
 }
 

@@ -32,6 +32,8 @@ typedef struct NorikvModify
 	int64 n_more_rows;	  /* that the table has after the statement; may be negative */
 	NorikvBufferKey **lookups; /* keys that were put and are to be looked up yet */
 	int n_lookups;
+	/* Of an UPDATE: what inserts the rows that it moves here from other partitions. */
+	struct NorikvModify *routed;
 } NorikvModify;
 
 /* A row that is to be put. */
