@@ -271,6 +271,9 @@ cut_range(NorikvUnit *unit, const norikv_operation *range, const NorikvUnit *poi
 		if (range->end_key.size > 0 && NorikvCompareKeys(point->key, range->end_key) >= 0)
 			break;
 		add_range(unit, start, point->key);
+		/* Read before it was truncated. */
+		if (point->kind == NORIKV_OP_CHECK && point->condition == NORIKV_IF_VERSION)
+			point->kind = NORIKV_OP_DELETE;
 		unit->operations[unit->n_operations++] = *point;
 		start = successor(point->key);
 		to_the_end = start.size == 0;
