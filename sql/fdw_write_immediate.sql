@@ -72,12 +72,30 @@ RELEASE b;
 ROLLBACK TO a;
 UPDATE now SET value = 'x' WHERE key LIKE 'roll%';
 COMMIT;
-INSERT INTO now (key, value) SELECT 'roll' || i, (1 / (9 - i))::text FROM generate_series(4, 9) i;
+SELECT failure($$INSERT INTO now (key, value) SELECT 'roll' || i, (1 / (9 - i))::text FROM generate_series(4, 9) i$$);
 SELECT key FROM now WHERE key LIKE 'roll%' ORDER BY key;
 
 BEGIN;
 TRUNCATE now;
 ROLLBACK;
 SELECT count(*) FROM now;
+
+-- What a transaction is to send at COMMIT cannot be changed before.
+CREATE FOREIGN TABLE later (key text COLLATE "C", value text)
+    SERVER fdw_immediate OPTIONS (prefix 'fdw_immediate:');
+INSERT INTO later VALUES ('a', 'stored');
+BEGIN;
+INSERT INTO later VALUES ('b', 'buffered');
+UPDATE later SET value = 'buffered' WHERE key = 'a';
+SAVEPOINT s;
+DELETE FROM now WHERE key = 'b';
+ROLLBACK TO s;
+UPDATE now SET value = 'x' WHERE key = 'b';
+ROLLBACK TO s;
+UPDATE now SET value = 'x' WHERE key = 'a';
+ROLLBACK TO s;
+COMMIT;
+SELECT key, value FROM now ORDER BY key;
+TRUNCATE now;
 DROP FUNCTION failure;
 DROP SERVER fdw_immediate CASCADE;

@@ -99,6 +99,21 @@ NorikvOutboxInsert(NorikvModify *modify, const NorikvNewRow *row)
 	return true;
 }
 
+/* The version that the row must have. A row without one is not in the store. */
+static void
+expect_version(NorikvModify *modify, NorikvBufferKey *key, const norikv_entry *old)
+{
+	if (old->version.index == 0)
+		ereport(ERROR, errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				errmsg("cannot change key %s through foreign table \"%s\"",
+					   NorikvShowKey(old->key), modify->table->name),
+				errdetail("Its write_mode is 'immediate', and what this transaction has "
+						  "written to the key is sent at COMMIT."),
+				errhint("COMMIT first, or use a foreign table with write_mode "
+						"'transaction'."));
+	NorikvBufferExpect(&modify->outbox->buffer, key, old->version);
+}
+
 bool
 NorikvOutboxUpdate(NorikvModify *modify, const norikv_entry *old, const NorikvNewRow *row)
 {
@@ -107,7 +122,7 @@ NorikvOutboxUpdate(NorikvModify *modify, const norikv_entry *old, const NorikvNe
 
 	if (is_touched(key))
 		return false;
-	NorikvBufferExpect(buffer, key, old->version);
+	expect_version(modify, key, old);
 	NorikvSetExpiry(NorikvBufferPut(buffer, key, modify->cid, row->value), row);
 	enqueue(modify, key);
 	return true;
@@ -121,7 +136,7 @@ NorikvOutboxDelete(NorikvModify *modify, const norikv_entry *old)
 
 	if (is_touched(key))
 		return false;
-	NorikvBufferExpect(buffer, key, old->version);
+	expect_version(modify, key, old);
 	NorikvBufferDelete(buffer, key, modify->cid);
 	enqueue(modify, key);
 	return true;
