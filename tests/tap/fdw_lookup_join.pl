@@ -393,6 +393,21 @@ my ($status, $out, $err) = $node->psql(
 is($out, "500500\n1|1\nalive\n500500", 'joins end when they are cancelled, and leave the session as it was');
 is(() = $err =~ /ERROR:\s+57014/g, 2, 'both were cancelled');
 
+# ---- Somebody takes longer to fetch rows than a call may take ----
+
+$node->safe_psql('postgres', "ALTER SERVER hanging OPTIONS (ADD timeout '2s'); INSERT INTO wanted VALUES (0, NULL)");
+$out = $node->safe_psql(
+	'postgres', q{
+	SET enable_hashjoin = off;
+	SET enable_mergejoin = off;
+	BEGIN;
+	DECLARE c CURSOR FOR SELECT w.i, h.n FROM (SELECT * FROM wanted ORDER BY i) w LEFT JOIN far.hanging h ON h.id = w.k;
+	FETCH 1 FROM c;
+	SELECT pg_sleep(2.5);
+	FETCH 1 FROM c;
+	COMMIT;});
+is($out, "0|\n\n1|1", 'what was asked for is there, however late it is wanted');
+
 my $used = $node->safe_psql('postgres', 'SELECT jointype, count(*) FROM used GROUP BY 1 ORDER BY 1');
 note "lookup joins planned:\n$used";
 like($used, qr/^$_\|\d+$/m, "lookup joins of type $_ were among them") for ('Anti', 'Inner', 'Left', 'Semi');

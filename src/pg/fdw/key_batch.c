@@ -49,7 +49,7 @@ struct NorikvKeyBatch
 	norikv_slice *asked; /* keys of the request */
 	int n_asked;
 	NorikvCall *call;			 /* NULL: the server was not needed */
-	const norikv_entry *entries; /* of the answer; NULL: not there yet */
+	const norikv_entry *entries; /* of the answer */
 	NorikvSourceStats *stats;
 };
 
@@ -108,23 +108,11 @@ sort_out(NorikvKeyBatch *batch, CommandId curcid)
 	}
 }
 
-void
-NorikvKeyBatchAsk(NorikvKeyBatch *batch, CommandId curcid, NorikvSourceStats *stats)
-{
-	sort_out(batch, curcid);
-	batch->stats = stats;
-	stats->keys_asked += batch->n_asked;
-	if (batch->n_asked > 0)
-		batch->call =
-			NorikvStartMultiGet(batch->connection, batch->asked, batch->n_asked, NULL);
-}
-
 static void
-await_answer(NorikvKeyBatch *batch)
+note_answer(NorikvKeyBatch *batch)
 {
 	bool record_reads = IsolationUsesXactSnapshot();
 
-	batch->entries = NorikvFinishMultiGet(batch->call, batch->n_asked);
 	for (int i = 0; i < batch->n_asked; i++)
 	{
 		if (record_reads)
@@ -132,6 +120,20 @@ await_answer(NorikvKeyBatch *batch)
 								   batch->entries[i].version);
 		batch->stats->keys_found += batch->entries[i].version.index != 0;
 	}
+}
+
+void
+NorikvKeyBatchFetch(NorikvKeyBatch *batch, CommandId curcid, NorikvSourceStats *stats)
+{
+	sort_out(batch, curcid);
+	batch->stats = stats;
+	stats->keys_asked += batch->n_asked;
+	if (batch->n_asked == 0)
+		return;
+	batch->call =
+		NorikvStartMultiGet(batch->connection, batch->asked, batch->n_asked, NULL);
+	batch->entries = NorikvFinishMultiGet(batch->call, batch->n_asked);
+	note_answer(batch);
 }
 
 bool
@@ -147,8 +149,6 @@ NorikvKeyBatchFind(NorikvKeyBatch *batch, int number, norikv_entry *entry)
 								.expires_at_ms = NorikvChangeExpiresAt(change)};
 		return change->kind == NORIKV_CHANGE_PUT;
 	}
-	if (batch->entries == NULL)
-		await_answer(batch);
 	*entry = batch->entries[key->asked];
 	entry->key = key->key;
 	return entry->version.index != 0;

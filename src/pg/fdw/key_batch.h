@@ -13,13 +13,13 @@ extern NorikvKeyBatch *NorikvKeyBatchMake(NorikvConnection *connection,
 										  MemoryContext context);
 /* The number of the key, which is borrowed. */
 extern int NorikvKeyBatchAdd(NorikvKeyBatch *batch, norikv_slice key);
-/* Sends the request for those that are not in the buffer, as curcid sees it. */
-extern void NorikvKeyBatchAsk(NorikvKeyBatch *batch, CommandId curcid,
-							  NorikvSourceStats *stats);
 /*
- * The entry of a key, valid until NorikvKeyBatchEnd(); false where there is none.
- * Waits for the answer.
+ * Asks for those that are not in the buffer, as curcid sees it, and waits for the
+ * answer: who joins with it may take a long time, longer than a call is allowed.
  */
+extern void NorikvKeyBatchFetch(NorikvKeyBatch *batch, CommandId curcid,
+								NorikvSourceStats *stats);
+/* The entry of a key, valid until NorikvKeyBatchEnd(); false where there is none. */
 extern bool NorikvKeyBatchFind(NorikvKeyBatch *batch, int number, norikv_entry *entry);
 /* Adds what the call has done that is under way. */
 extern void NorikvKeyBatchAddStats(const NorikvKeyBatch *batch, NorikvSourceStats *sum);

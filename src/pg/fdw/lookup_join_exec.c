@@ -174,8 +174,8 @@ next_batch(NorikvLookupJoinState *state)
 	collect_rows(state);
 	if (state->n_rows == 0)
 		return false;
-	NorikvKeyBatchAsk(state->keys, state->css.ss.ps.state->es_snapshot->curcid,
-					  &state->stats);
+	NorikvKeyBatchFetch(state->keys, state->css.ss.ps.state->es_snapshot->curcid,
+						&state->stats);
 	state->batches++;
 	return true;
 }
