@@ -9,7 +9,7 @@ CREATE SERVER fdw_import FOREIGN DATA WRAPPER norikv;
 SET norikv.server = fdw_import;
 SELECT norikv.mdelete(coalesce(array_agg(key), '{}')) AS clean FROM norikv.scan_bytes('fdw_import'::bytea, keys_only => true) \gset
 SELECT norikv.mput(array_agg('fdw_import_doc:' || i), array_agg(json_build_object(
-	'name', 'n' || i, 'n', i, 'amount', CASE WHEN i = 2 THEN 1.5 ELSE 1 END, 'ok', i > 1, 'at', '2026-01-01T00:00:00.123Z', 'ref', gen_random_uuid(),
+	'name', 'n' || i, 'n', i, 'amount', CASE WHEN i = 2 THEN 1.5 ELSE 1 END, 'ok', i > 1, 'at', '2026-01-01T00:00:00.123Z', 'never', '0000-00-00T00:00:00Z', 'ref', gen_random_uuid(),
 	'tags', ARRAY['a'], 'mixed', CASE WHEN i = 1 THEN '1'::json ELSE '"x"' END, 'nothing', NULL, 'version', 1, 'key', 'k', 'Quoted "it"', 'q', '', 'no name',
 	repeat('é', 40), 'long', repeat('é', 40) || 'x', 'longer'))) AS put FROM generate_series(1, 3) i;
 SELECT norikv.mput('{fdw_import_number:a,fdw_import_number:b,fdw_import_json:a,fdw_import_json:b,fdw_import_text:a,fdw_import_text:b,fdw_import plain,"fdw_import Name:a"}',
@@ -27,7 +27,7 @@ IMPORT FOREIGN SCHEMA keys LIMIT TO (fdw_import_doc, fdw_import_nothing) FROM SE
 \x on
 SELECT * FROM imported;
 \x off
-SELECT key_2, name, n, amount, ok, at, tags, mixed, nothing, version, key, "Quoted ""it""" FROM fdw_import_doc;
+SELECT key_2, name, n, amount, ok, at, never, tags, mixed, nothing, version, key, "Quoted ""it""" FROM fdw_import_doc;
 INSERT INTO fdw_import_doc (key_2, name, n) VALUES ('4', 'new', 4);
 SELECT norikv.get('fdw_import_doc:4');
 DROP FOREIGN TABLE fdw_import_doc;

@@ -187,6 +187,13 @@ SELECT i, (SELECT count(*) FROM item WHERE id ^@ ('00' || i::text)) FROM generat
 SELECT plan('SELECT id FROM item UNION ALL SELECT id::text FROM other', true);
 SELECT count(*), sum(n) FROM (SELECT n FROM item UNION ALL SELECT n FROM other) both_of_them;
 
+-- A number of a row means nothing to another scan: it would delete some other row.
+SELECT ctid IS NULL AS unnumbered FROM item WHERE id = '0100';
+DELETE FROM item WHERE ctid IN (SELECT ctid FROM item WHERE id = '0100');
+WITH last AS MATERIALIZED (SELECT ctid AS row FROM item ORDER BY id DESC LIMIT 1) UPDATE item SET n = -1 FROM last WHERE last.row = item.ctid;
+SELECT id FROM item WHERE ctid = '(0,1)';
+SELECT count(*), min(n) FROM item;
+
 -- A parallel query is none on a foreign table.
 SET parallel_setup_cost = 0;
 SET parallel_tuple_cost = 0;

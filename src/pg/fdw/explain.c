@@ -121,6 +121,9 @@ NorikvExplainForeignScan(ForeignScanState *node, ExplainState *es)
 	int flags = intVal(list_nth(plan->fdw_private, NORIKV_PRIVATE_FLAGS));
 	List *kinds = list_nth(plan->fdw_private, NORIKV_PRIVATE_KINDS);
 
+	/* Of a count PostgreSQL does not know what it is over. */
+	if (flags & NORIKV_PLAN_COUNT)
+		ExplainPropertyText("Foreign Table", NorikvScanTable(node)->name, es);
 	ExplainPropertyText("Strategy", strategy_of(flags, kinds), es);
 	show_conditions(node, list_nth(plan->fdw_private, NORIKV_PRIVATE_COUNTED), es);
 	if (flags & NORIKV_PLAN_ORDERED)

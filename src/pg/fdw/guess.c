@@ -9,6 +9,7 @@
 
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
+#include "utils/datetime.h"
 
 #include "fdw/document.h"
 
@@ -71,6 +72,31 @@ is_uuid(norikv_slice text)
 		   has_shape(text.data, text.size, "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx");
 }
 
+static int
+number_at(const char *digits, int n)
+{
+	int number = 0;
+
+	while (n-- > 0)
+		number = number * 10 + (*digits++ - '0');
+	return number;
+}
+
+/* Whether there is such a day and time; programs write zeros for none. */
+static bool
+is_in_calendar(const char *text)
+{
+	int year = number_at(text, 4);
+	int month = number_at(text + 5, 2);
+	int day = number_at(text + 8, 2);
+
+	return year > 0 && month >= 1 && month <= MONTHS_PER_YEAR && day >= 1 &&
+		   day <= day_tab[isleap(year)][month - 1] &&
+		   number_at(text + 11, 2) < HOURS_PER_DAY &&
+		   number_at(text + 14, 2) < MINS_PER_HOUR &&
+		   number_at(text + 17, 2) < SECS_PER_MINUTE;
+}
+
 /* An instant as programs write it into JSON: with date, time and zone. */
 static bool
 is_instant(norikv_slice text)
@@ -79,7 +105,7 @@ is_instant(norikv_slice text)
 	const char *c = text.data;
 	const char *end = c + text.size;
 
-	if (!has_shape(c, text.size, shape))
+	if (!has_shape(c, text.size, shape) || !is_in_calendar(c))
 		return false;
 	c += sizeof(shape) - 1;
 	if (c < end && *c == '.')
@@ -93,7 +119,8 @@ is_instant(norikv_slice text)
 	}
 	if (end - c == 1)
 		return *c == 'Z';
-	return end - c == 6 && (*c == '+' || *c == '-') && has_shape(c + 1, 5, "99:99");
+	return end - c == 6 && (*c == '+' || *c == '-') && has_shape(c + 1, 5, "99:99") &&
+		   number_at(c + 1, 2) <= MAX_TZDISP_HOUR && number_at(c + 4, 2) < MINS_PER_HOUR;
 }
 
 /* ---- Fields ---- */

@@ -110,6 +110,43 @@ cost(RelOptInfo *baserel, NorikvRelation *relation)
 							baserel->reltarget->cost.per_tuple * relation->rows;
 }
 
+/* ---- Numbers of rows ---- */
+
+static bool
+has_ctid_walker(Node *node, Relids relids)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, Var))
+	{
+		const Var *var = (const Var *) node;
+
+		return var->varattno == SelfItemPointerAttributeNumber &&
+			   var->varlevelsup == 0 && bms_is_member(var->varno, relids);
+	}
+	return expression_tree_walker(node, has_ctid_walker, relids);
+}
+
+/*
+ * A ctid numbers the rows of one scan. DELETE … WHERE ctid IN (SELECT ctid …), as
+ * people delete a part of a table, would compare the numbers of two scans and
+ * delete whatever rows they meet.
+ */
+static void
+refuse_ctid(PlannerInfo *root, RelOptInfo *baserel, const NorikvTable *table)
+{
+	Relids relids = bms_union(baserel->relids, baserel->top_parent_relids);
+
+	if (has_ctid_walker((Node *) root->parse->jointree, relids))
+		ereport(ERROR, errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				errmsg("cannot use the ctid of foreign table \"%s\" in a condition",
+					   table->name),
+				errdetail("It numbers the rows of one scan, and those of another "
+						  "differently."),
+				errhint("Use the key, which is column \"%s\".",
+						table->columns[table->key_attnum - 1].name));
+}
+
 void
 NorikvGetForeignRelSize(PlannerInfo *root, RelOptInfo *baserel, Oid foreigntableid)
 {
@@ -119,6 +156,7 @@ NorikvGetForeignRelSize(PlannerInfo *root, RelOptInfo *baserel, Oid foreigntable
 
 	relation->table = NorikvOpenTable(opened);
 	table_close(opened, NoLock);
+	refuse_ctid(root, baserel, relation->table);
 	baserel->fdw_private = relation;
 	size_up(root, baserel, relation, baserel->baserestrictinfo);
 	if (baserel->tuples < 0)
