@@ -57,8 +57,11 @@ NorikvRowStoreOpen(EState *estate, Index rti)
 	store->callback = (MemoryContextCallback){.func = forget_store, .arg = store};
 	dlist_push_head(&stores, &store->node);
 	MemoryContextRegisterResetCallback(store->context, &store->callback);
-	/* For the recheck of a row, which has an executor state of its own. */
-	if (mark != NULL)
+	/*
+	 * For the one who locks rows. A recheck shares the marks, but numbers no rows
+	 * that anybody asks for.
+	 */
+	if (mark != NULL && estate->es_epq_active == NULL)
 		mark->ermExtra = store;
 	return store;
 }
