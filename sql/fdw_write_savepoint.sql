@@ -108,6 +108,22 @@ BEGIN
     END LOOP;
 END $$;
 CALL steps();
+-- It may commit again and again: nothing is left of what was sent.
+CREATE PROCEDURE commits() LANGUAGE plpgsql AS $$
+DECLARE
+    bytes bigint;
+BEGIN
+    FOR i IN 1..600 LOOP
+        UPDATE kv SET value = i WHERE key = 'a';
+        COMMIT;
+        IF i = 100 THEN
+            SELECT sum(total_bytes) INTO bytes FROM pg_backend_memory_contexts;
+        END IF;
+    END LOOP;
+    SELECT sum(total_bytes) - bytes INTO bytes FROM pg_backend_memory_contexts;
+    RAISE WARNING 'grows: %', bytes > 300000;
+END $$;
+CALL commits();
 
 -- A function sees what its own statements did; a STABLE one what its query sees.
 CREATE FUNCTION bump() RETURNS text LANGUAGE sql AS
@@ -140,6 +156,6 @@ SELECT 1 / 0;
 COMMIT;
 SELECT count(*) FROM kv WHERE value = 'never';
 DROP FUNCTION attempt, bump, look, look_now;
-DROP PROCEDURE steps;
+DROP PROCEDURE steps, commits;
 TRUNCATE kv;
 DROP SERVER fdw_savepoint CASCADE;

@@ -261,6 +261,8 @@ flush_all(void)
 		appendStringInfo(&sent, "%s\"%s\"", sent.len > 0 ? ", " : "",
 						 buffer->connection->name);
 	}
+	/* The context is that of a procedure that may commit many times. */
+	pfree(sent.data);
 }
 
 static void
