@@ -211,6 +211,10 @@ RESET min_parallel_table_scan_size;
 CREATE FOREIGN TABLE counted (id text OPTIONS (key 'true') COLLATE "C", n int) SERVER fdw_plans OPTIONS (prefix 'fdw_plans:item:', format 'json');
 EXPLAIN SELECT id FROM counted;
 EXPLAIN SELECT id FROM counted WHERE id = ANY ('{1,2,3}');
+-- Each key is there once: a join on it has no more rows than the other side.
+SELECT norikv.mput(array_agg(format('fdw_plans:lots:%s', i)), array_agg('{}'::text)) AS put FROM generate_series(1, 2000) i;
+CREATE FOREIGN TABLE lots (id text OPTIONS (key 'true') COLLATE "C") SERVER fdw_plans OPTIONS (prefix 'fdw_plans:lots:', format 'json');
+EXPLAIN SELECT few.id FROM few JOIN lots USING (id) \g (format=unaligned tuples_only=on) | head -n 1 | sed 's/.*rows=/rows=/'
 CREATE SERVER nowhere FOREIGN DATA WRAPPER norikv OPTIONS (nodes 'unix:/nonexistent/norikv.sock', timeout '100ms', connect_timeout '50ms');
 CREATE FOREIGN TABLE lost (id text OPTIONS (key 'true') COLLATE "C", n int) SERVER nowhere OPTIONS (format 'json');
 SELECT plan('SELECT * FROM lost');

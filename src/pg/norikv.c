@@ -64,6 +64,7 @@ _PG_init(void)
 	NorikvTransactionInit();
 	NorikvCallInit();
 	NorikvTableInit();
+	NorikvEstimateInit();
 	NorikvLookupJoinInit();
 
 	if (process_shared_preload_libraries_in_progress)

@@ -303,6 +303,7 @@ extern ForeignScan *NorikvGetForeignPlan(PlannerInfo *root, RelOptInfo *foreignr
 
 /* ---- estimate.c: rows and costs ---- */
 
+extern void NorikvEstimateInit(void);
 /* How many rows there are, as of ANALYZE or as the server says. */
 extern double NorikvTableRows(PlannerInfo *root, RelOptInfo *baserel, NorikvTable *table);
 /* Of reading so many keys by name or in a range. */
