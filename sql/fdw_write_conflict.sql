@@ -192,5 +192,57 @@ TRUNCATE item;
 COMMIT;
 SELECT count(*) FROM item;
 
+-- Keys are looked up in batches, but where the rows before must be there already.
+CREATE SERVER fdw_batches FOREIGN DATA WRAPPER norikv OPTIONS (batch_size '4', fetch_size '4');
+CREATE FOREIGN TABLE batched (key int, value text)
+    SERVER fdw_batches OPTIONS (prefix 'fdw_batches:');
+TRUNCATE batched;
+CREATE VIEW lookups AS
+    SELECT operation, calls FROM norikv.stat_calls WHERE server = 'fdw_batches' AND operation LIKE '%get';
+\t on
+SELECT norikv.stat_reset();
+INSERT INTO batched SELECT i, '' FROM generate_series(1, 10) i;
+TABLE lookups;
+SELECT norikv.stat_reset();
+COPY batched FROM stdin;
+11	x
+12	x
+13	x
+14	x
+15	x
+\.
+TABLE lookups;
+SELECT norikv.stat_reset();
+INSERT INTO batched SELECT i, '' FROM generate_series(11, 20) i ON CONFLICT DO NOTHING;
+TABLE lookups;
+SELECT norikv.stat_reset();
+UPDATE batched SET key = 100 + key WHERE key <= 10;
+TABLE lookups;
+SELECT norikv.stat_reset();
+INSERT INTO batched SELECT i, '' FROM generate_series(21, 25) i RETURNING key;
+TABLE lookups;
+CREATE FUNCTION see_batched() RETURNS trigger LANGUAGE plpgsql AS
+    $$ BEGIN NEW.value := (SELECT count(*) FROM batched); RETURN NEW; END $$;
+CREATE TRIGGER b BEFORE INSERT ON batched FOR EACH ROW EXECUTE FUNCTION see_batched();
+SELECT norikv.stat_reset();
+COPY batched FROM stdin;
+31	x
+32	x
+33	x
+\.
+SELECT * FROM batched WHERE key IN (31, 32, 33);
+BEGIN;
+DELETE FROM batched WHERE key < 20;
+SELECT norikv.stat_reset();
+INSERT INTO batched SELECT i, '' FROM generate_series(11, 15) i;
+-- What the transaction knows is not asked for.
+TABLE lookups;
+COMMIT;
+\t off
+DROP VIEW lookups;
+TRUNCATE batched;
+DROP SERVER fdw_batches CASCADE;
+DROP FUNCTION see_batched;
+
 TRUNCATE item;
 DROP SERVER fdw_conflict CASCADE;
