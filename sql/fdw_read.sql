@@ -172,6 +172,16 @@ SELECT * FROM by_uuid;
 SELECT * FROM by_uuid WHERE id = 'B0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11';
 SELECT * FROM by_uuid WHERE id = 'A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11';
 
+-- Nor are keys that break the checks of a domain of its values.
+CREATE DOMAIN short AS text COLLATE "C" CHECK (length(VALUE) < 3);
+CREATE FOREIGN TABLE by_short (id short OPTIONS (key 'true'), v text OPTIONS (value 'true')) SERVER fdw_read OPTIONS (prefix 'fdw_read:int:');
+SELECT * FROM by_short WHERE id < '1';
+SELECT * FROM by_short WHERE id >= '2' AND id < '3';
+SELECT v FROM by_short WHERE id = '2147483647';
+ALTER FOREIGN TABLE by_short OPTIONS (ADD on_error 'skip');
+SELECT * FROM by_short;
+SELECT count(*) FROM by_short;
+
 -- The longest key, and comparisons with longer ones.
 SELECT norikv.put('fdw_read:k:' || repeat('x', 1013), 'longest'), norikv.put('fdw_read:k:y', 'y') \gset
 CREATE FOREIGN TABLE long (id text OPTIONS (key 'true') COLLATE "C", v text OPTIONS (value 'true')) SERVER fdw_read OPTIONS (prefix 'fdw_read:k:');

@@ -34,17 +34,27 @@ struct NorikvDecoder
 	NorikvConversion **conversions; /* one for each field */
 	NorikvFieldReader *reader;		/* NULL: no field is wanted */
 	int64 skipped;
+	void *key_check; /* what domain_check() remembers */
+	MemoryContext context; /* of the decoder itself */
 	/* Of the row at hand, for the error context. */
 	norikv_slice key;
 	const char *column;
 };
+
+static bool
+key_is_of_domain(const NorikvTable *table)
+{
+	const NorikvColumn *column = &table->columns[table->key_attnum - 1];
+
+	return column->type != column->base_type;
+}
 
 bool
 NorikvMayLeaveOutRows(const NorikvTable *table)
 {
 	return table->on_error == NORIKV_ON_ERROR_SKIP ||
 		   (table->on_error == NORIKV_ON_ERROR_NULL &&
-			table->key_kind != NORIKV_KEY_BYTEA);
+			(table->key_kind != NORIKV_KEY_BYTEA || key_is_of_domain(table)));
 }
 
 /* ---- Making one ---- */
@@ -107,6 +117,7 @@ NorikvMakeDecoder(NorikvTable *table, NorikvConnection *connection, TupleDesc de
 	decoder->table = table;
 	decoder->connection = connection;
 	decoder->natts = descriptor->natts;
+	decoder->context = CurrentMemoryContext;
 	decoder->wants_key = NorikvMayLeaveOutRows(table);
 	decoder->fields = palloc0(sizeof(NorikvField) * Max(table->n_columns, 1));
 	decoder->conversions = palloc(sizeof(NorikvConversion *) * Max(table->n_columns, 1));
@@ -426,6 +437,9 @@ convert_key(void *arg)
 					? errhint("Declare the column as bytea, or set the option on_error.")
 					: errdetail("In its canonical spelling, that is."));
 	step->slot->tts_isnull[column->attnum - 1] = false;
+	if (key_is_of_domain(table))
+		domain_check(step->slot->tts_values[column->attnum - 1], false, column->type,
+					 &step->decoder->key_check, step->decoder->context);
 }
 
 /* A key has no NULL: where it is not of its type, on_error 'null' skips as well. */
@@ -436,10 +450,14 @@ decode_key(NorikvDecoder *decoder, TupleTableSlot *slot)
 	KeyStep step = {decoder, slot};
 
 	decoder->column = table->columns[table->key_attnum - 1].name;
-	if (table->on_error != NORIKV_ON_ERROR_RAISE)
-		return attempt_plainly(convert_key, &step);
-	convert_key(&step);
-	return true;
+	if (table->on_error == NORIKV_ON_ERROR_RAISE ||
+		(key_is_of_domain(table) && IsInParallelMode()))
+	{
+		convert_key(&step);
+		return true;
+	}
+	return key_is_of_domain(table) ? attempt_in_subtransaction(convert_key, &step)
+								   : attempt_plainly(convert_key, &step);
 }
 
 static bool
