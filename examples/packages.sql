@@ -91,6 +91,86 @@ SELECT pg_sleep(0.6) \gset
 SELECT norikv.get('lease:nightly-job') AS held_by;
 
 \echo
+\echo '===== The same documents as a table'
+\echo
+\echo A foreign table is a prefix of the store: a row for every key, fields as columns.
+\echo
+CREATE SERVER norikv FOREIGN DATA WRAPPER norikv;
+CREATE FOREIGN TABLE packages (
+	name text OPTIONS (key 'true') COLLATE "C",
+	version text,
+	section text,
+	kilobytes int OPTIONS (field 'installed-size'),
+	depends text,
+	checked_by text,
+	v norikv.version OPTIONS (version 'true')
+) SERVER norikv OPTIONS (prefix 'pkg:', format 'json');
+\echo
+SELECT name, version, kilobytes, v FROM packages WHERE name = 'bash';
+\echo
+\echo Any SQL works on it. What the server can do it is left to do, here order and limit:
+SELECT name, section FROM packages WHERE name LIKE 'libc%' ORDER BY name DESC LIMIT 3;
+\echo
+SELECT section, count(*), sum(kilobytes) AS kilobytes
+FROM packages GROUP BY section ORDER BY kilobytes DESC NULLS LAST LIMIT 3;
+
+\echo
+\echo '===== Joined with a local table: the keys of many rows in one round trip'
+\echo
+\echo A local table, of what each package depends on:
+CREATE TEMPORARY TABLE dependency AS
+SELECT name AS package, needs[1] AS needs
+FROM packages, regexp_matches(depends, '(?:^|,)\s*([a-z0-9][a-z0-9.+-]+)', 'g') AS needs;
+ANALYZE dependency;
+SELECT count(*) FROM dependency;
+\echo
+SELECT d.package, d.needs, p.version
+FROM dependency d JOIN packages p ON p.name = d.needs
+WHERE d.package = 'bash' ORDER BY d.needs;
+\echo
+\echo What all dependencies weigh. Of so small a store reading everything would do as
+\echo well. With that switched off the keys of 1000 rows are looked up at a time:
+SET enable_hashjoin = off;
+SET enable_mergejoin = off;
+EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF)
+SELECT sum(p.kilobytes) FROM dependency d LEFT JOIN packages p ON p.name = d.needs;
+\echo
+\echo And without lookup joins, one key a call. Compare the execution times:
+SET norikv.enable_lookup_join = off;
+EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF)
+SELECT sum(p.kilobytes) FROM dependency d LEFT JOIN packages p ON p.name = d.needs;
+RESET norikv.enable_lookup_join;
+RESET enable_hashjoin;
+RESET enable_mergejoin;
+
+\echo
+\echo '===== In transactions, with everything else that PostgreSQL does'
+\echo
+\echo Dave checks the shells ...
+BEGIN;
+UPDATE packages SET checked_by = 'dave' WHERE section = 'shells';
+SELECT name, checked_by, v FROM packages WHERE section = 'shells' ORDER BY name LIMIT 3;
+\echo
+\echo ... nothing of that has reached the store yet ...
+SELECT norikv.get_json('pkg:bash') ->> 'checked_by' AS in_the_store, ops AS waiting
+FROM norikv.pending_writes();
+\echo
+\echo ... and nothing ever does, for he thinks better of it:
+ROLLBACK;
+SELECT name, checked_by FROM packages WHERE name = 'bash';
+\echo
+\echo Erin means it. A local table and the store change together:
+CREATE TEMPORARY TABLE report (who text, what text);
+BEGIN;
+UPDATE packages SET checked_by = 'erin' WHERE section = 'shells';
+INSERT INTO report SELECT checked_by, name FROM packages WHERE checked_by = 'erin';
+COMMIT;
+\echo
+\echo All the rows went in one atomic unit, so they have one version:
+SELECT p.v AS version, p.checked_by, count(*) AS rows
+FROM report r JOIN packages p ON p.name = r.what GROUP BY 1, 2;
+
+\echo
 \echo '===== The server is killed'
 \echo
 \echo The next call waits for the new server. What was acknowledged is there:

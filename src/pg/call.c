@@ -129,12 +129,6 @@ NorikvFree(NorikvCall *call)
 	dlist_push_head(&spare_calls, &call->node);
 }
 
-NorikvCall *
-NorikvHoldConnection(NorikvConnection *connection)
-{
-	return new_call(connection, NORIKV_CALL_INFO, (norikv_slice){NULL, 0});
-}
-
 /* Before the connection's client goes. */
 void
 NorikvFreeCalls(NorikvConnection *connection)

@@ -165,8 +165,6 @@ NorikvCompareAndSwap(NorikvConnection *connection, norikv_slice key, NorikvCasSt
 {
 	Loop loop = {.connection = connection, .key = key, .options = options};
 	NorikvSubject subject = {connection, NORIKV_CALL_PUT, key, true, NORIKV_IF_VERSION};
-	/* What a step runs may do anything to connections, also to this one. */
-	NorikvCall *hold = NorikvHoldConnection(connection);
 	MemoryContext try_context = AllocSetContextCreate(
 		CurrentMemoryContext, "norikv compare-and-swap", ALLOCSET_DEFAULT_SIZES);
 
@@ -183,6 +181,5 @@ NorikvCompareAndSwap(NorikvConnection *connection, norikv_slice key, NorikvCasSt
 			NorikvRaise(&loop.unmet, &subject);
 		back_off(tries);
 	}
-	NorikvFree(hold);
 	MemoryContextDelete(try_context);
 }

@@ -4,7 +4,7 @@
  * Found once, then kept until a catalog invalidation, a change of user or of
  * norikv.server says that the answer may be another: a get of a cached connection
  * does no catalog lookup. A client whose server or mapping changed is not used
- * again and closed at the next look.
+ * again and closed when the transaction ends.
  */
 #include "pg_norikv.h"
 
@@ -76,38 +76,35 @@ close_connection(NorikvConnection *connection)
 	MemoryContextDelete(connection->context);
 }
 
+/*
+ * At the end of the transaction: scans that are under way or are to be repeated,
+ * and writes that wait, still have the connection.
+ */
 bool
 NorikvCloseConnections(bool all, Oid serverid)
 {
-	dlist_mutable_iter iter;
-	bool closed = false;
+	dlist_iter iter;
+	bool found = false;
 
-	dlist_foreach_modify(iter, &connections)
+	NorikvForgetTarget();
+	dlist_foreach(iter, &connections)
 	{
 		NorikvConnection *connection = dlist_container(NorikvConnection, node, iter.cur);
 
-		if (!all && connection->serverid != serverid)
+		if (connection->invalidated || (!all && connection->serverid != serverid))
 			continue;
-		if (connection->live_calls > 0)
-		{
-			ereport(WARNING, errmsg("cannot close connection for server \"%s\" because "
-									"it is still in use", connection->name));
-			continue;
-		}
-		close_connection(connection);
-		closed = true;
+		connection->invalidated = close_at_end = found = true;
 	}
-	return closed;
+	return found;
 }
 
 /* FATAL runs no PG_CATCH: calls may be under way here. */
 static void
 close_at_exit(int code, Datum arg)
 {
-	dlist_mutable_iter iter;
-
-	dlist_foreach_modify(iter, &connections)
-		close_connection(dlist_container(NorikvConnection, node, iter.cur));
+	while (!dlist_is_empty(&connections))
+		close_connection(
+			dlist_container(NorikvConnection, node, dlist_head_node(&connections)));
 }
 
 static void
@@ -275,25 +272,25 @@ is_usable(const NorikvConnection *connection)
 	return !connection->embedded || connection->generation == NorikvEmbeddedGeneration();
 }
 
-/* The connection there is, or a new one; those of no more use go on the way. */
+/*
+ * The connection there is, or a new one. Those of no more use go when the
+ * transaction ends, for a scan may still have them.
+ */
 static NorikvConnection *
 find_connection(const Target *target)
 {
 	NorikvConnection *found = NULL;
-	dlist_mutable_iter iter;
+	dlist_iter iter;
 
-	dlist_foreach_modify(iter, &connections)
+	dlist_foreach(iter, &connections)
 	{
 		NorikvConnection *connection = dlist_container(NorikvConnection, node, iter.cur);
 
-		if (is_usable(connection))
-		{
-			if (connection->serverid == target->serverid &&
-				connection->umid == target->umid)
-				found = connection;
-		}
-		else if (connection->live_calls == 0)
-			close_connection(connection);
+		if (!is_usable(connection))
+			connection->invalidated = close_at_end = true;
+		else if (connection->serverid == target->serverid &&
+				 connection->umid == target->umid)
+			found = connection;
 	}
 	if (found == NULL)
 		found = open_connection(target);
@@ -306,13 +303,13 @@ find_connection(const Target *target)
 
 /* The mapping of the user or of PUBLIC; having none is no error. */
 static void
-find_user_mapping(Target *target)
+find_user_mapping(Target *target, Oid userid)
 {
 	HeapTuple tuple;
 	Datum options;
 	bool is_null;
 
-	tuple = SearchSysCache2(USERMAPPINGUSERSERVER, ObjectIdGetDatum(GetUserId()),
+	tuple = SearchSysCache2(USERMAPPINGUSERSERVER, ObjectIdGetDatum(userid),
 							ObjectIdGetDatum(target->serverid));
 	if (!HeapTupleIsValid(tuple))
 		tuple = SearchSysCache2(USERMAPPINGUSERSERVER, ObjectIdGetDatum(InvalidOid),
@@ -343,7 +340,7 @@ resolve_server(Target *target, Oid serverid)
 	target->serverid = serverid;
 	target->name = server->servername;
 	target->server_options = server->options;
-	find_user_mapping(target);
+	find_user_mapping(target, GetUserId());
 }
 
 /* The embedded server has no object of its own: the wrapper's USAGE stands for it. */
@@ -409,6 +406,32 @@ NorikvGetConnection(void)
 	return connection;
 }
 
+/* The one there is, without the catalogs but for the user mapping. */
+NorikvConnection *
+NorikvGetTableConnection(Oid serverid, Oid userid)
+{
+	Target target = {.serverid = serverid};
+	ForeignServer *server;
+	dlist_iter iter;
+
+	find_user_mapping(&target, userid);
+	dlist_foreach(iter, &connections)
+	{
+		NorikvConnection *connection = dlist_container(NorikvConnection, node, iter.cur);
+
+		if (connection->serverid == serverid && connection->umid == target.umid &&
+			is_usable(connection))
+		{
+			close_at_end |= !connection->settings.keep_connections;
+			return connection;
+		}
+	}
+	server = GetForeignServer(serverid);
+	target.name = server->servername;
+	target.server_options = server->options;
+	return find_connection(&target);
+}
+
 NorikvConnection *
 NorikvGetNamedConnection(const char *name)
 {
@@ -446,7 +469,11 @@ NorikvGetCapabilities(NorikvConnection *connection)
 		info = norikv_call_info(call->call);
 		capabilities->named = info->name[0] != '\0';
 		capabilities->transactions = info->transactions;
+		capabilities->store_id = MemoryContextStrdup(connection->context, info->store_id);
+		capabilities->commit_operations = info->commit_operations;
+		capabilities->commit_conditions = info->commit_conditions;
 		capabilities->commit_bytes = info->commit_bytes;
+		capabilities->multi_get_keys = info->multi_get_keys;
 		capabilities->known = true;
 		NorikvFree(call);
 	}

@@ -8,9 +8,14 @@ CREATE FUNCTION validator(options text[], catalog oid) RETURNS void
 AS 'MODULE_PATHNAME', 'norikv_sql_validator'
 LANGUAGE C STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION validator(text[], oid)
-IS 'checks the options of norikv''s servers and user mappings';
+IS 'checks the options of norikv''s servers, user mappings and foreign tables';
 
-CREATE FOREIGN DATA WRAPPER norikv VALIDATOR validator;
+CREATE FUNCTION handler() RETURNS fdw_handler
+AS 'MODULE_PATHNAME', 'norikv_sql_handler'
+LANGUAGE C STRICT;
+COMMENT ON FUNCTION handler() IS 'the routines of norikv''s foreign tables';
+
+CREATE FOREIGN DATA WRAPPER norikv HANDLER handler VALIDATOR validator;
 COMMENT ON FOREIGN DATA WRAPPER norikv IS 'NoriKV key-value stores';
 
 CREATE FUNCTION ping(server name DEFAULT NULL) RETURNS interval

@@ -9,6 +9,9 @@
 #include "miscadmin.h"
 #include "utils/guc.h"
 
+#include "fdw/write.h"
+#include "fdw/fdw.h"
+#include "fdw/lookup_join.h"
 #include "worker/launcher.h"
 
 PG_MODULE_MAGIC;
@@ -58,7 +61,11 @@ _PG_init(void)
 {
 	define_settings();
 	NorikvConnectionInit();
+	NorikvTransactionInit();
 	NorikvCallInit();
+	NorikvTableInit();
+	NorikvEstimateInit();
+	NorikvLookupJoinInit();
 
 	if (process_shared_preload_libraries_in_progress)
 	{

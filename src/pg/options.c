@@ -1,15 +1,19 @@
 /*
- * options.c - the options of servers and user mappings, in one table: the
- * validator, its hints and what a connection reads all come from there.
+ * options.c - the options of servers, user mappings, foreign tables and their
+ * columns, in one table: the validator, its hints and what connections and tables
+ * read all come from there.
  */
 #include "pg_norikv.h"
 
 #include <limits.h>
 
 #include "access/reloptions.h"
+#include "catalog/pg_attribute.h"
 #include "catalog/pg_foreign_server.h"
+#include "catalog/pg_foreign_table.h"
 #include "catalog/pg_user_mapping.h"
 #include "commands/defrem.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "parser/scansup.h"
 #include "utils/builtins.h"
@@ -20,6 +24,9 @@ typedef enum OptionType
 {
 	OPTION_NODES,
 	OPTION_STRING,
+	OPTION_PREFIX,
+	OPTION_NAME,
+	OPTION_CHOICE,
 	OPTION_CONSISTENCY,
 	OPTION_DURATION, /* milliseconds, or a number with a unit as settings take it */
 	OPTION_INTEGER,
@@ -33,13 +40,23 @@ typedef struct Option
 	OptionType type;
 	int min; /* of durations and integers */
 	int max;
-	size_t offset; /* of its member in NorikvSettings */
+	size_t offset; /* of its member in the struct of its catalog */
+	const char *const *choices; /* what a choice may be, in the order of its enum */
 } Option;
 
 #define SERVER ForeignServerRelationId
 #define USER_MAPPING UserMappingRelationId
+#define TABLE ForeignTableRelationId
+#define COLUMN AttributeRelationId
 #define MEMBER(member) offsetof(NorikvSettings, member)
+#define TABLE_MEMBER(member) offsetof(NorikvTableOptions, member)
+#define COLUMN_MEMBER(member) offsetof(NorikvColumnOptions, member)
 #define DAY (24 * 60 * 60 * 1000)
+
+static const char *const formats[] = {"json", "jsonb", "text", "bytea", NULL};
+static const char *const reactions[] = {"error", "null", "skip", NULL};
+static const char *const write_modes[] = {"transaction", "immediate", NULL};
+static const char *const insert_modes[] = {"error", "replace", NULL};
 
 static const Option options[] = {
 	{"nodes", SERVER, OPTION_NODES, 0, 0, MEMBER(nodes)},
@@ -55,6 +72,22 @@ static const Option options[] = {
 	{"read_only", SERVER, OPTION_BOOLEAN, 0, 0, MEMBER(read_only)},
 	/* Credentials only: users may change their own mapping. */
 	{"token", USER_MAPPING, OPTION_STRING, 0, 0, MEMBER(token)},
+	{"prefix", TABLE, OPTION_PREFIX, 0, 0, TABLE_MEMBER(prefix)},
+	{"keep_prefix", TABLE, OPTION_BOOLEAN, 0, 0, TABLE_MEMBER(keep_prefix)},
+	{"format", TABLE, OPTION_CHOICE, 0, 0, TABLE_MEMBER(format), formats},
+	{"on_error", TABLE, OPTION_CHOICE, 0, 0, TABLE_MEMBER(on_error), reactions},
+	{"write_mode", TABLE, OPTION_CHOICE, 0, 0, TABLE_MEMBER(write_mode), write_modes},
+	{"on_insert", TABLE, OPTION_CHOICE, 0, 0, TABLE_MEMBER(on_insert), insert_modes},
+	{"updatable", TABLE, OPTION_BOOLEAN, 0, 0, TABLE_MEMBER(updatable)},
+	{"truncatable", TABLE, OPTION_BOOLEAN, 0, 0, TABLE_MEMBER(truncatable)},
+	{"batch_size", TABLE, OPTION_INTEGER, 1, 100000, TABLE_MEMBER(batch_size)},
+	{"fetch_size", TABLE, OPTION_INTEGER, 1, 100000, TABLE_MEMBER(fetch_size)},
+	{"key", COLUMN, OPTION_BOOLEAN, 0, 0, COLUMN_MEMBER(key)},
+	{"value", COLUMN, OPTION_BOOLEAN, 0, 0, COLUMN_MEMBER(value)},
+	{"version", COLUMN, OPTION_BOOLEAN, 0, 0, COLUMN_MEMBER(version)},
+	{"ttl", COLUMN, OPTION_BOOLEAN, 0, 0, COLUMN_MEMBER(ttl)},
+	{"expires_at", COLUMN, OPTION_BOOLEAN, 0, 0, COLUMN_MEMBER(expires_at)},
+	{"field", COLUMN, OPTION_NAME, 0, 0, COLUMN_MEMBER(field)},
 };
 
 static const NorikvSettings defaults = {
@@ -221,6 +254,37 @@ check_token(const Option *option, const char *value)
 				errdetail("It must consist of one or more visible ASCII characters."));
 }
 
+/* A key must be longer than the prefix of its table, or may be as long. */
+static void
+check_prefix(const Option *option, const char *value)
+{
+	char *utf8 = pg_server_to_any((char *) value, strlen(value), PG_UTF8);
+
+	if (strlen(utf8) > NORIKV_MAX_KEY)
+		ereport(ERROR, errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
+				errmsg("value of option \"%s\" is too long", option->name),
+				errdetail("It has %zu bytes in UTF-8, the limit is %d.", strlen(utf8),
+						  NORIKV_MAX_KEY));
+}
+
+static int
+choice_value(const Option *option, const char *value)
+{
+	StringInfoData names;
+
+	initStringInfo(&names);
+	for (int i = 0; option->choices[i] != NULL; i++)
+	{
+		if (strcmp(option->choices[i], value) == 0)
+			return i;
+		appendStringInfo(&names, "%s\"%s\"", i > 0 ? ", " : "", option->choices[i]);
+	}
+	ereport(ERROR, errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
+			errmsg("invalid value for option \"%s\": \"%s\"", option->name, value),
+			errhint("Valid values are %s.", names.data));
+	return 0;
+}
+
 static int
 number_value(const Option *option, const char *value)
 {
@@ -264,6 +328,14 @@ check_value(const Option *option, DefElem *def)
 			break;
 		case OPTION_STRING:
 			check_token(option, defGetString(def));
+			break;
+		case OPTION_PREFIX:
+			check_prefix(option, defGetString(def));
+			break;
+		case OPTION_NAME:
+			break;
+		case OPTION_CHOICE:
+			(void) choice_value(option, defGetString(def));
 			break;
 		case OPTION_CONSISTENCY:
 			(void) consistency_value(defGetString(def));
@@ -356,7 +428,7 @@ norikv_sql_validator(PG_FUNCTION_ARGS)
 }
 
 static void
-load(NorikvSettings *settings, List *given, Oid catalog)
+load(void *settings, List *given, Oid catalog)
 {
 	ListCell *cell;
 
@@ -374,8 +446,13 @@ load(NorikvSettings *settings, List *given, Oid catalog)
 		{
 			case OPTION_NODES:
 			case OPTION_STRING:
+			case OPTION_PREFIX:
+			case OPTION_NAME:
 			case OPTION_CONSISTENCY:
 				*(char **) member = pstrdup(defGetString(def));
+				break;
+			case OPTION_CHOICE:
+				*(int *) member = choice_value(option, defGetString(def));
 				break;
 			case OPTION_DURATION:
 			case OPTION_INTEGER:
@@ -395,4 +472,18 @@ NorikvLoadSettings(NorikvSettings *settings, List *server_options, List *user_op
 	*settings = defaults;
 	load(settings, server_options, SERVER);
 	load(settings, user_options, USER_MAPPING);
+}
+
+void
+NorikvLoadTableOptions(NorikvTableOptions *table, List *given)
+{
+	*table = (NorikvTableOptions){.prefix = "", .format = -1, .updatable = true};
+	load(table, given, TABLE);
+}
+
+void
+NorikvLoadColumnOptions(NorikvColumnOptions *column, List *given)
+{
+	*column = (NorikvColumnOptions){.field = NULL};
+	load(column, given, COLUMN);
 }

@@ -50,9 +50,37 @@ typedef struct NorikvSettings
 	bool read_only;
 } NorikvSettings;
 
+/* What the options of a foreign table come to. */
+typedef struct NorikvTableOptions
+{
+	char *prefix;	  /* in the database's encoding */
+	bool keep_prefix; /* the key column shows the prefix too */
+	int format;		  /* NorikvFormat; -1: the columns tell */
+	int on_error;	  /* NorikvOnError */
+	int write_mode;	  /* NorikvWriteMode */
+	int on_insert;	  /* NorikvOnInsert */
+	bool updatable;
+	bool truncatable; /* false where it is not given, too */
+	int batch_size;	  /* 0: the server's, as the next one */
+	int fetch_size;
+} NorikvTableOptions;
+
+/* Of a column of one: its role, or the field of the document where it has none. */
+typedef struct NorikvColumnOptions
+{
+	bool key;
+	bool value;
+	bool version;
+	bool ttl;
+	bool expires_at;
+	char *field; /* NULL: the column's name */
+} NorikvColumnOptions;
+
 /* Strings are allocated in the current memory context. */
 extern void NorikvLoadSettings(NorikvSettings *settings, List *server_options,
 							   List *user_options);
+extern void NorikvLoadTableOptions(NorikvTableOptions *table, List *given);
+extern void NorikvLoadColumnOptions(NorikvColumnOptions *column, List *given);
 /* The name as libnorikv takes it; NULL where it is none of the three. */
 extern const char *NorikvCheckConsistency(const char *consistency);
 
@@ -103,7 +131,11 @@ typedef struct NorikvCapabilities
 	bool known; /* Info was asked */
 	bool named; /* the server has Info */
 	bool transactions;
-	uint64 commit_bytes; /* that one Commit may hold; 0: no limit is known */
+	char *store_id; /* empty: the server does not say */
+	uint64 commit_operations; /* limits; 0: none */
+	uint64 commit_conditions;
+	uint64 commit_bytes;
+	uint64 multi_get_keys;
 } NorikvCapabilities;
 
 typedef struct NorikvConnection
@@ -132,12 +164,15 @@ extern void NorikvForgetTarget(void);
 extern NorikvConnection *NorikvGetConnection(void);
 /* The same, where the function is going to write; sql_name is for the error. */
 extern NorikvConnection *NorikvGetWriteConnection(const char *sql_name);
+/* For a foreign table, whose own privileges were checked: USAGE does not matter. */
+extern NorikvConnection *NorikvGetTableConnection(Oid serverid, Oid userid);
 /* Of the server named; NULL: as NorikvGetConnection. */
 extern NorikvConnection *NorikvGetNamedConnection(const char *name);
 extern const NorikvCapabilities *NorikvGetCapabilities(NorikvConnection *connection);
 /*
- * All, or those of one server (InvalidOid: the embedded); whether one was closed.
- * One in use stays, with a warning.
+ * All, or those of one server (InvalidOid: the embedded); whether there was one.
+ * Nobody gets them any more; they close with the transaction, for scans, buffered
+ * writes and compare-and-swap loops may have them.
  */
 extern bool NorikvCloseConnections(bool all, Oid serverid);
 /* The list of NorikvConnection. */
@@ -194,12 +229,6 @@ extern bool NorikvNextPage(NorikvCall *call);
 /* Cancels it where it is under way; counts it. Never throws. */
 extern void NorikvFree(NorikvCall *call);
 extern void NorikvFreeCalls(NorikvConnection *connection);
-/*
- * A call without anything to call: as long as it lives, nothing closes the
- * connection. For those who run code of others, which may disconnect, alter the
- * server or drop it.
- */
-extern NorikvCall *NorikvHoldConnection(NorikvConnection *connection);
 /* Sleeps; a cancel ends it by an error. */
 extern void NorikvSleep(long milliseconds);
 
@@ -269,11 +298,6 @@ extern void NorikvKeysArgument(FunctionCallInfo fcinfo, NorikvElements *elements
 extern void NorikvValuesArgument(FunctionCallInfo fcinfo, NorikvElements *elements);
 /* An element of "keys", which must not be null, as key of a call. */
 extern norikv_slice NorikvElementKey(const NorikvElements *elements, int i);
-
-/* ---- buffer.c: writes that wait for COMMIT ---- */
-
-/* Of this transaction. */
-extern void NorikvBufferSize(int64 *operations, int64 *bytes);
 
 /* ---- cas.c: the one compare-and-swap loop ---- */
 

@@ -112,7 +112,13 @@ sub run_sql
 {
 	my ($dir, $sql) = @_;
 
-	my @psql = (qw(psql -XqAt -v ON_ERROR_STOP=1 -d postgres -h), $dir, '-c', $sql);
+	my $script = "$work/run/script.sql";
+
+	# From a file: with -c there are no \gset and no COMMIT of procedures.
+	open(my $file, '>:encoding(UTF-8)', $script) or die "$script: $!\n";
+	print $file $sql;
+	close($file) or die "$script: $!\n";
+	my @psql = (qw(psql -XqAt -v ON_ERROR_STOP=1 -d postgres -h), $dir, '-f', $script);
 
 	open(my $out, '-|', @psql) or die "psql: $!\n";
 	chomp(my @lines = <$out>);

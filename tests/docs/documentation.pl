@@ -99,6 +99,14 @@ same_set(
 	[ documented_in_table('user mapping option') ],
 	[ options_of('CREATE USER MAPPING FOR PUBLIC SERVER s OPTIONS (zzzzzzzzzz $$$$)') ],
 	'user mapping options');
+same_set(
+	[ documented_in_table('table option') ],
+	[ options_of('CREATE FOREIGN TABLE t (key text) SERVER s OPTIONS (zzzzzzzzzz $$$$)') ],
+	'table options');
+same_set(
+	[ documented_in_table('column option') ],
+	[ options_of('CREATE FOREIGN TABLE t (key text OPTIONS (zzzzzzzzzz $$$$)) SERVER s') ],
+	'column options');
 
 # ---- Settings, with defaults and contexts ----
 
@@ -117,6 +125,17 @@ my $script = join "\n", $tour =~ /^```sql\n(.*?)^```/msg;
 my $statements = () = $script =~ /;|\\gset/g;
 my ($code, $out, $err) = $node->psql('postgres', $script, on_error_stop => 1);
 is($code, 0, "the tour runs ($statements statements)") or diag($err);
+
+# ---- The pages on foreign tables ----
+
+for my $page ('foreign-tables', 'transactions')
+{
+	my $shown = join "\n", slurp_file("$root/docs/$page.md") =~ /^```sql\n(.*?)^```/msg;
+	$node->safe_psql('postgres', qq{CREATE DATABASE "$page"});
+	($code, $out, $err) =
+	  $node->psql($page, "CREATE EXTENSION norikv;\n$shown", on_error_stop => 1);
+	is($code, 0, "what docs/$page.md shows runs") or diag($err);
+}
 
 $node->stop;
 done_testing();

@@ -15,7 +15,8 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(usleep);
 
-our @EXPORT = qw(norikv_cluster norikvds norikvd_program start_norikvd stop_process
+our @EXPORT = qw(norikv_cluster norikvds norikvd_program start_norikvd start_tool
+  stop_process
   await await_norikvd await_log await_backend gone kill_9 rounds slurp_log
   session output_of finish_session stop_line store_answers);
 
@@ -119,6 +120,19 @@ sub store_answers
 sub start_norikvd
 {
 	my ($log, @arguments) = @_;
+	return start_program($log, norikvd_program(), @arguments, "--parent=$$");
+}
+
+# The same for a program of tests/tools.
+sub start_tool
+{
+	my ($log, $name, @arguments) = @_;
+	return start_program($log, "$ENV{NORIKV_TOOLS}/$name", @arguments);
+}
+
+sub start_program
+{
+	my ($log, $program, @arguments) = @_;
 	open(my $output, '>', $log) or die "$log: $!";
 	my $pid = fork() // die "fork: $!";
 	if ($pid == 0)
@@ -126,15 +140,15 @@ sub start_norikvd
 		open(STDIN, '<', '/dev/null');
 		open(STDOUT, '>&', $output);
 		open(STDERR, '>&', $output);
-		exec(norikvd_program(), @arguments, "--parent=" . getppid()) or POSIX::_exit(1);
+		exec($program, @arguments) or POSIX::_exit(1);
 	}
 	push @children, $pid;
 	await(
 		sub {
-			die "norikvd ended: " . PostgreSQL::Test::Utils::slurp_file($log)
+			die "$program ended: " . PostgreSQL::Test::Utils::slurp_file($log)
 			  if waitpid($pid, WNOHANG) != 0;
 			return PostgreSQL::Test::Utils::slurp_file($log) =~ /^ready/m;
-		}) or die "norikvd did not get ready: " . PostgreSQL::Test::Utils::slurp_file($log);
+		}) or die "$program did not get ready: " . PostgreSQL::Test::Utils::slurp_file($log);
 	return $pid;
 }
 

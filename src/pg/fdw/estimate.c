@@ -1,0 +1,121 @@
+/*
+ * estimate.c - how many rows a foreign table has, and what reading them costs.
+ *
+ * Costs are in the planner's unit, taken for about ten microseconds, so that they
+ * compare with those of local plans as times do.
+ */
+#include "fdw/fdw.h"
+
+#include "miscadmin.h"
+#include "parser/parsetree.h"
+#include "utils/selfuncs.h"
+#include "utils/timestamp.h"
+
+/* A round trip over a unix socket. */
+#define ROUND_TRIP_COST 4.0
+/* A key that is asked for by name among others, found, sent and decoded. */
+#define NAMED_KEY_COST 0.2
+/* A key of a range. */
+#define RANGE_KEY_COST 0.15
+
+/*
+ * Without ANALYZE the server counts, up to so many keys (a few ms of its time)
+ * and not oftener than this for a table. Where there are more than it may count,
+ * there may be ten times as many: a guess that makes lookups attractive.
+ */
+#define COUNT_LIMIT 20000
+#define COUNT_AGAIN_MS 60000
+/* Where a server does not tell. */
+#define DEFAULT_ROWS 1000000
+
+static Oid
+user_of(PlannerInfo *root, RelOptInfo *baserel)
+{
+#if PG_VERSION_NUM >= 160000
+	return OidIsValid(baserel->userid) ? baserel->userid : GetUserId();
+#else
+	RangeTblEntry *rte = planner_rt_fetch(baserel->relid, root);
+
+	return OidIsValid(rte->checkAsUser) ? rte->checkAsUser : GetUserId();
+#endif
+}
+
+/* An unreachable server is an error of the execution, not of an EXPLAIN. */
+static double
+count_keys(NorikvConnection *connection, const NorikvTable *table)
+{
+	norikv_scan_request request = {.start = table->prefix,
+								   .end = table->prefix_end,
+								   .count_only = true,
+								   .max_rows = COUNT_LIMIT};
+	NorikvCall *call = NorikvStartScan(connection, &request);
+	double found = DEFAULT_ROWS;
+
+	if (NorikvAwait(call)->code == NORIKV_OK)
+	{
+		while (NorikvNextPage(call))
+			continue;
+		found = norikv_call_count(call->call);
+		if (found >= COUNT_LIMIT)
+			found *= 10;
+	}
+	NorikvFree(call);
+	return found;
+}
+
+double
+NorikvTableRows(PlannerInfo *root, RelOptInfo *baserel, NorikvTable *table)
+{
+	TimestampTz now;
+
+	/* Zero is what relations that were never analyzed had before 14. */
+	if (baserel->tuples > 0)
+		return baserel->tuples;
+	now = GetCurrentTimestamp();
+	if (table->estimated_rows < 0 ||
+		TimestampDifferenceExceeds(table->estimated_at, now, COUNT_AGAIN_MS))
+	{
+		table->estimated_rows = count_keys(
+			NorikvGetTableConnection(table->serverid, user_of(root, baserel)), table);
+		table->estimated_at = now;
+	}
+	return Max(table->estimated_rows, 1);
+}
+
+void
+NorikvCostKeys(const NorikvTable *table, bool by_name, double keys, Cost *startup_cost,
+			   Cost *total_cost)
+{
+	*startup_cost = ROUND_TRIP_COST;
+	*total_cost =
+		*startup_cost + keys * (by_name && keys > 1 ? NAMED_KEY_COST : RANGE_KEY_COST);
+}
+
+/* ---- Distinct values ---- */
+
+static get_relation_stats_hook_type next_stats_hook;
+
+/*
+ * No two rows have one key. PostgreSQL learns that of local tables from their
+ * unique indexes; without it a join on the key would seem to have a row for every
+ * two hundredth pair of rows.
+ */
+static bool
+tell_of_key(PlannerInfo *root, RangeTblEntry *rte, AttrNumber attnum,
+			VariableStatData *variable)
+{
+	const RelOptInfo *rel = variable->rel;
+
+	if (rel != NULL && rel->fdwroutine != NULL && rel->fdw_private != NULL &&
+		rel->fdwroutine->GetForeignRelSize == NorikvGetForeignRelSize &&
+		((const NorikvRelation *) rel->fdw_private)->table->key_attnum == attnum)
+		variable->isunique = true;
+	return next_stats_hook != NULL && next_stats_hook(root, rte, attnum, variable);
+}
+
+void
+NorikvEstimateInit(void)
+{
+	next_stats_hook = get_relation_stats_hook;
+	get_relation_stats_hook = tell_of_key;
+}

@@ -1,0 +1,130 @@
+/*
+ * lock.c - SELECT ... FOR UPDATE and its sisters: optimistic locks.
+ *
+ * Nobody else is kept from changing the row. Its version becomes a check of the
+ * unit at COMMIT, which fails if somebody did. Rows are taken late, as LockRows
+ * asks for them: what a join or a LIMIT left out is not checked.
+ */
+#include "modify.h"
+
+#include "executor/executor.h"
+#include "miscadmin.h"
+#include "parser/parse_relation.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+
+RowMarkType
+NorikvGetRowMarkType(RangeTblEntry *rte, LockClauseStrength strength)
+{
+	switch (strength)
+	{
+		case LCS_NONE:
+			break;
+		case LCS_FORKEYSHARE:
+			return ROW_MARK_KEYSHARE;
+		case LCS_FORSHARE:
+			return ROW_MARK_SHARE;
+		case LCS_FORNOKEYUPDATE:
+			return ROW_MARK_NOKEYEXCLUSIVE;
+		case LCS_FORUPDATE:
+			return ROW_MARK_EXCLUSIVE;
+	}
+	/* Rows of a table beside those that are changed travel as a whole. */
+	return ROW_MARK_COPY;
+}
+
+/* What one statement locks rows of one table with. */
+typedef struct RowLocker
+{
+	NorikvConnection *connection;
+	NorikvBuffer *buffer;
+	NorikvDecoder *decoder;
+} RowLocker;
+
+static Oid
+locking_user(EState *estate, Index rti)
+{
+	RangeTblEntry *rte = exec_rt_fetch(rti, estate);
+#if PG_VERSION_NUM >= 160000
+	Oid user = getRTEPermissionInfo(estate->es_rteperminfos, rte)->checkAsUser;
+#else
+	Oid user = rte->checkAsUser;
+#endif
+
+	return OidIsValid(user) ? user : GetUserId();
+}
+
+static RowLocker *
+make_locker(EState *estate, ExecRowMark *mark)
+{
+	RowLocker *locker = palloc(sizeof(RowLocker));
+	NorikvTable *table = NorikvOpenTable(mark->relation);
+
+	locker->connection =
+		NorikvGetTableConnection(table->serverid, locking_user(estate, mark->rti));
+	NorikvCheckWritable(table, locker->connection, "SELECT FOR UPDATE");
+	if (table->immediate)
+		ereport(ERROR, errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				errmsg("cannot lock rows of foreign table \"%s\"", table->name),
+				errdetail("Its write_mode is 'immediate': the transaction has nothing to "
+						  "check at COMMIT."));
+	locker->buffer = NorikvBufferForWrite(locker->connection);
+	locker->decoder = NorikvMakeDecoder(table, locker->connection,
+										RelationGetDescr(mark->relation), NULL, true);
+	return locker;
+}
+
+static RowLocker *
+find_locker(NorikvRowStore *rows, EState *estate, ExecRowMark *mark)
+{
+	MemoryContext context;
+	void **locker = NorikvRowStoreExtra(rows, &context);
+
+	if (*locker == NULL)
+	{
+		MemoryContext old_context = MemoryContextSwitchTo(context);
+
+		*locker = make_locker(estate, mark);
+		MemoryContextSwitchTo(old_context);
+	}
+	return *locker;
+}
+
+static void
+lock_entry(RowLocker *locker, const norikv_entry *entry, CommandId cid)
+{
+	NorikvBuffer *buffer = locker->buffer;
+	NorikvBufferKey *key;
+
+	/* What this transaction has written has its condition already. */
+	if (entry->version.index == 0)
+		return;
+	key = NorikvBufferEnter(buffer, entry->key);
+	NorikvBufferExpect(buffer, key, entry->version);
+	if (key->newest == NULL)
+		NorikvBufferCheck(buffer, key, cid);
+	NorikvBufferCheckLimits(buffer);
+}
+
+void
+NorikvRefetchRow(EState *estate, ExecRowMark *mark, Datum rowid, TupleTableSlot *slot,
+				 bool *updated)
+{
+	NorikvRowStore *rows = mark->ermExtra;
+	RowLocker *locker;
+	norikv_entry entry;
+
+	if (rows == NULL)
+		elog(ERROR, "the plan does not say which row of foreign table \"%s\" to lock",
+			 RelationGetRelationName(mark->relation));
+	locker = find_locker(rows, estate, mark);
+	NorikvRowStoreGet(rows, (ItemPointer) DatumGetPointer(rowid), &entry);
+	lock_entry(locker, &entry, estate->es_output_cid);
+	*updated = false;
+
+	if (!NorikvDecode(locker->decoder, &entry, slot))
+		ExecStoreAllNullTuple(slot);
+	ExecMaterializeSlot(slot);
+	slot->tts_tid = *(ItemPointer) DatumGetPointer(rowid);
+	slot->tts_tableOid = mark->relid;
+}

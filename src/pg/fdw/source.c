@@ -1,0 +1,372 @@
+/*
+ * source.c - the entries that a scan reads, from the server and from what the
+ * transaction has written, merged and in the order of their keys.
+ *
+ * What must hold: a key that the transaction has changed, as far as the command
+ * sees it, is taken from the buffer and never from the server.
+ */
+#include "fdw/source.h"
+
+#include "access/xact.h"
+#include "miscadmin.h"
+
+void
+NorikvSourceAddStats(const NorikvSource *source, NorikvSourceStats *sum)
+{
+	norikv_call_stats stats;
+
+	if (source->call == NULL)
+		return;
+	stats = norikv_call_get_stats(source->call->call);
+	sum->round_trips += stats.round_trips;
+	sum->bytes_sent += stats.bytes_sent;
+	sum->bytes_received += stats.bytes_received;
+}
+
+/* Frees the call, and keeps what EXPLAIN wants to know of it. */
+static void
+end_call(NorikvSource *source)
+{
+	if (source->call == NULL)
+		return;
+	NorikvSourceAddStats(source, source->stats);
+	NorikvFree(source->call);
+	source->call = NULL;
+	source->entries = NULL;
+	source->n_entries = source->next_entry = 0;
+}
+
+static const norikv_entry *
+entry_of_change(NorikvSource *source, const NorikvChange *change, norikv_slice key)
+{
+	source->current = (norikv_entry){
+		.key = key,
+		.value = change->value,
+		.expires_at_ms = NorikvChangeExpiresAt(change),
+	};
+	return &source->current;
+}
+
+/* An entry, or an absent key (version index 0), as the server answered. */
+static void
+note_read(const NorikvSource *source, norikv_slice key, norikv_version version)
+{
+	if (source->record_reads)
+		NorikvBufferRecordRead(source->connection, key, version);
+}
+
+/* ---- Keys by name ---- */
+
+/* What the buffer does not decide is for the server. */
+static int
+sort_out_batch(NorikvSource *source)
+{
+	NorikvKeySet *keys = source->keys;
+	int n_asked = 0;
+
+	for (int i = source->batch_start; i < source->batch_end; i++)
+	{
+		int at = i - source->batch_start;
+		norikv_slice key = keys->keys[source->reverse ? keys->n_keys - 1 - i : i];
+
+		source->changes[at] = NULL;
+		source->is_asked[at] = true;
+		if (source->buffer != NULL)
+		{
+			source->changes[at] = NorikvBufferFind(source->buffer, key, source->curcid);
+			source->is_asked[at] =
+				source->changes[at] == NULL &&
+				!NorikvBufferTruncated(source->buffer, key, source->curcid);
+		}
+		if (source->is_asked[at])
+			source->asked[n_asked++] = key;
+	}
+	return n_asked;
+}
+
+/* One request for the next keys. False where there are none left. */
+static bool
+start_batch(NorikvSource *source)
+{
+	NorikvKeySet *keys = source->keys;
+	int n_asked;
+
+	end_call(source);
+	if (source->next_key == keys->n_keys)
+		return false;
+	source->batch_start = source->next_key;
+	source->batch_end = Min(source->next_key + source->batch, keys->n_keys);
+	n_asked = sort_out_batch(source);
+	source->stats->keys_asked += n_asked;
+	source->n_entries = 0;
+	source->next_entry = 0;
+	source->first_page = n_asked > 0;
+	if (n_asked == 1 && !source->expiry)
+		source->call = NorikvStartGet(source->connection, source->asked[0], NULL);
+	else if (n_asked > 0)
+		source->call =
+			NorikvStartMultiGet(source->connection, source->asked, n_asked, NULL);
+	return true;
+}
+
+static void
+await_batch(NorikvSource *source)
+{
+	source->first_page = false;
+	NorikvFinish(source->call);
+	if (source->call->subject.operation == NORIKV_CALL_GET)
+	{
+		source->one = *norikv_call_entry(source->call->call);
+		source->entries = &source->one;
+		source->n_entries = 1;
+	}
+	else
+		source->entries = norikv_call_entries(source->call->call, &source->n_entries);
+}
+
+static const norikv_entry *
+next_asked(NorikvSource *source)
+{
+	int n = source->next_entry++;
+
+	if (n >= source->n_entries)
+		ereport(ERROR, errcode(ERRCODE_PROTOCOL_VIOLATION),
+				errmsg("server \"%s\" answered %zu entries for more keys",
+					   source->connection->name, source->n_entries));
+	note_read(source, source->asked[n], source->entries[n].version);
+	if (source->entries[n].version.index == 0)
+		return NULL;
+	source->stats->keys_found++;
+	source->current = source->entries[n];
+	source->current.key = source->asked[n];
+	return &source->current;
+}
+
+static const norikv_entry *
+next_by_name(NorikvSource *source)
+{
+	for (;;)
+	{
+		const norikv_entry *entry = NULL;
+		const NorikvChange *change;
+		int at;
+
+		if (source->next_key == source->batch_end && !start_batch(source))
+			return NULL;
+		if (source->first_page)
+			await_batch(source);
+		at = source->next_key - source->batch_start;
+		change = source->changes[at];
+		if (source->is_asked[at])
+			entry = next_asked(source);
+		else if (change != NULL && change->kind == NORIKV_CHANGE_PUT)
+		{
+			NorikvKeySet *keys = source->keys;
+			int i = source->next_key;
+
+			entry = entry_of_change(
+				source, change, keys->keys[source->reverse ? keys->n_keys - 1 - i : i]);
+		}
+		source->next_key++;
+		if (entry != NULL)
+			return entry;
+	}
+}
+
+static void
+start_by_name(NorikvSource *source)
+{
+	int room = Min(source->batch, source->keys->n_keys);
+
+	source->asked = palloc(sizeof(norikv_slice) * room);
+	source->changes = palloc(sizeof(NorikvChange *) * room);
+	source->is_asked = palloc(sizeof(bool) * room);
+	source->next_key = source->batch_start = source->batch_end = 0;
+	(void) start_batch(source);
+}
+
+/* ---- Ranges ---- */
+
+static void
+start_range(NorikvSource *source)
+{
+	norikv_scan_request request = {
+		.start = source->keys->start,
+		.end = source->keys->end,
+		.reverse = source->reverse,
+		.keys_only = source->keys_only,
+		/* Of the rows of the server any may have been deleted in the buffer. */
+		.max_rows = source->buffer == NULL ? source->max_rows : 0,
+		.one_snapshot = source->record_reads,
+	};
+
+	source->call = NorikvStartScan(source->connection, &request);
+	source->first_page = true;
+	if (source->buffer != NULL)
+	{
+		NorikvBufferIterate(&source->iterator, source->buffer, source->keys->start,
+							source->keys->end, source->reverse, source->curcid);
+		source->change = NorikvBufferNext(&source->iterator, &source->change_key);
+	}
+}
+
+/* The next entry of the server's, not yet taken; NULL at the end. */
+static const norikv_entry *
+peek_server(NorikvSource *source)
+{
+	while (source->next_entry == source->n_entries)
+	{
+		if (source->call == NULL)
+			return NULL;
+		if (source->first_page)
+			NorikvFinish(source->call);
+		else if (!NorikvNextPage(source->call))
+		{
+			end_call(source);
+			return NULL;
+		}
+		source->first_page = false;
+		source->next_entry = 0;
+		source->entries = norikv_call_entries(source->call->call, &source->n_entries);
+		source->stats->keys_found += source->n_entries;
+	}
+	return &source->entries[source->next_entry];
+}
+
+/* Of the next key; NULL where the buffer has it deleted. */
+static const norikv_entry *
+take_change(NorikvSource *source)
+{
+	const NorikvChange *change = source->change;
+	const norikv_entry *entry = NULL;
+
+	if (change->kind == NORIKV_CHANGE_PUT)
+		entry = entry_of_change(source, change, source->change_key);
+	source->change = NorikvBufferNext(&source->iterator, &source->change_key);
+	return entry;
+}
+
+/* Server and buffer, merged. */
+static const norikv_entry *
+next_merged(NorikvSource *source)
+{
+	for (;;)
+	{
+		const norikv_entry *server = peek_server(source);
+		int order;
+
+		if (server == NULL && source->change == NULL)
+			return NULL;
+		if (server == NULL)
+			order = 1;
+		else if (source->change == NULL)
+			order = -1;
+		else
+		{
+			order = NorikvCompareKeys(server->key, source->change_key);
+			order = source->reverse ? -order : order;
+		}
+		if (order <= 0)
+			source->next_entry++;
+		if (order >= 0)
+			server = take_change(source);
+		else if (NorikvBufferTruncated(source->buffer, server->key, source->curcid))
+			continue;
+		else
+			note_read(source, server->key, server->version);
+		if (server != NULL)
+			return server;
+	}
+}
+
+static const norikv_entry *
+next_in_range(NorikvSource *source)
+{
+	const norikv_entry *entry;
+
+	if (source->buffer != NULL)
+		return next_merged(source);
+	entry = peek_server(source);
+	if (entry == NULL)
+		return NULL;
+	source->next_entry++;
+	note_read(source, entry->key, entry->version);
+	return entry;
+}
+
+/* ---- Both ---- */
+
+static void
+prepare(NorikvSource *source)
+{
+	source->buffer = NorikvBufferFor(source->connection);
+	source->record_reads = IsolationUsesXactSnapshot();
+	source->call = NULL;
+	source->entries = NULL;
+	source->n_entries = source->next_entry = 0;
+	source->first_page = false;
+	source->change = NULL;
+}
+
+void
+NorikvSourceStart(NorikvSource *source)
+{
+	prepare(source);
+	if (source->keys->empty)
+		return;
+	if (source->keys->lookup)
+		start_by_name(source);
+	else
+		start_range(source);
+}
+
+const norikv_entry *
+NorikvSourceNext(NorikvSource *source)
+{
+	if (source->keys->empty)
+		return NULL;
+	return source->keys->lookup ? next_by_name(source) : next_in_range(source);
+}
+
+/* The server's count, where nothing in this transaction makes for another one. */
+static uint64
+count_on_server(NorikvSource *source)
+{
+	norikv_scan_request request = {.start = source->keys->start,
+								   .end = source->keys->end,
+								   .count_only = true};
+	uint64 count;
+
+	source->call = NorikvStartScan(source->connection, &request);
+	NorikvFinish(source->call);
+	while (NorikvNextPage(source->call))
+		continue;
+	count = norikv_call_count(source->call->call);
+	end_call(source);
+	source->stats->keys_found += count;
+	return count;
+}
+
+uint64
+NorikvSourceCount(NorikvSource *source)
+{
+	uint64 count = 0;
+
+	prepare(source);
+	if (source->keys->empty)
+		return 0;
+	if (!source->keys->lookup && source->buffer == NULL && !source->record_reads)
+		return count_on_server(source);
+	source->keys_only = true;
+	NorikvSourceStart(source);
+	while (NorikvSourceNext(source) != NULL)
+		count++;
+	NorikvSourceEnd(source);
+	return count;
+}
+
+void
+NorikvSourceEnd(NorikvSource *source)
+{
+	end_call(source);
+}

@@ -1,0 +1,69 @@
+/*
+ * truncate.c - TRUNCATE: all keys of a table as one range.
+ */
+#include "modify.h"
+
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "utils/rel.h"
+
+/* A table without a prefix is the whole store, other people's keys included. */
+static void
+check_truncatable(const NorikvTable *table)
+{
+	if (table->truncatable)
+		return;
+	if (table->prefix.size == 0)
+		ereport(
+			ERROR, errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			errmsg("cannot truncate foreign table \"%s\"", table->name),
+			errdetail("It has no prefix, so that would delete every key of the store."),
+			errhint("If that is wanted, give it the option truncatable 'true'."));
+	ereport(ERROR, errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			errmsg("foreign table \"%s\" does not allow truncates", table->name),
+			errdetail("It has the option truncatable 'false'."));
+}
+
+static void
+truncate_at_once(const NorikvTable *table, NorikvConnection *connection)
+{
+	const norikv_operation operation = {.kind = NORIKV_OP_DELETE_RANGE,
+										.key = table->prefix,
+										.end_key = table->prefix_end};
+	NorikvCall *call = NorikvStartCommit(connection, &operation, 1, true);
+	const norikv_operation_result *result;
+	size_t n_results;
+
+	NorikvFinish(call);
+	result = norikv_call_results(call->call, &n_results);
+	if (n_results == 1)
+		NorikvCountWritten(result->deleted);
+	NorikvFree(call);
+}
+
+void
+NorikvTruncateTables(List *relations, DropBehavior behavior, bool restart_seqs)
+{
+	CommandId cid = GetCurrentCommandId(true);
+	ListCell *cell;
+
+	foreach (cell, relations)
+		check_truncatable(NorikvOpenTable(lfirst(cell)));
+	foreach (cell, relations)
+	{
+		NorikvTable *table = NorikvOpenTable(lfirst(cell));
+		NorikvConnection *connection =
+			NorikvGetTableConnection(table->serverid, GetUserId());
+		NorikvBuffer *buffer;
+
+		NorikvCheckWritable(table, connection, "TRUNCATE");
+		if (table->immediate)
+		{
+			truncate_at_once(table, connection);
+			continue;
+		}
+		buffer = NorikvBufferForWrite(connection);
+		NorikvBufferTruncate(buffer, table->prefix, table->prefix_end, cid);
+		NorikvBufferCheckLimits(buffer);
+	}
+}
