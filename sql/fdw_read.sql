@@ -220,6 +220,22 @@ RESET ROLE;
 DROP OWNED BY regress_fdw_reader;
 DROP ROLE regress_fdw_reader;
 
+-- Asked for when the cursor is opened, fetched when that call's time is over.
+CREATE SERVER fdw_read_impatient FOREIGN DATA WRAPPER norikv OPTIONS (timeout '300ms');
+CREATE FOREIGN TABLE later (id text OPTIONS (key 'true') COLLATE "C", value text OPTIONS (value 'true'))
+	SERVER fdw_read_impatient OPTIONS (prefix 'fdw_read:later:');
+SELECT norikv.mput('{fdw_read:later:1,fdw_read:later:2}', '{one,two}'::text[]);
+BEGIN;
+DECLARE few CURSOR FOR SELECT id, value FROM later WHERE id IN ('1', '2', '3');
+DECLARE one CURSOR FOR SELECT id, value FROM later WHERE id = '2';
+DECLARE range CURSOR FOR SELECT id, value FROM later WHERE id >= '1';
+DO 'BEGIN PERFORM pg_sleep(0.7); END';
+FETCH ALL FROM few;
+FETCH ALL FROM one;
+FETCH ALL FROM range;
+COMMIT;
+DROP SERVER fdw_read_impatient CASCADE;
+
 SELECT norikv.mdelete(array_agg(key)) > 0 AS cleaned FROM norikv.scan_bytes('fdw_read:'::bytea, keys_only => true);
 DROP SERVER fdw_read CASCADE;
 DROP SCHEMA fdw_read CASCADE;

@@ -109,9 +109,25 @@ start_batch(NorikvSource *source)
 	return true;
 }
 
+/*
+ * The first batch is asked for when the scan begins. A cursor may be fetched from
+ * long after that: then nobody waited for the answer, and its time is over.
+ */
+static void
+repeat_if_late(NorikvSource *source)
+{
+	if (source->next_key == 0 && !source->repeated &&
+		NorikvAwait(source->call)->code == NORIKV_DEADLINE_EXCEEDED)
+	{
+		source->repeated = true;
+		(void) start_batch(source);
+	}
+}
+
 static void
 await_batch(NorikvSource *source)
 {
+	repeat_if_late(source);
 	source->first_page = false;
 	NorikvFinish(source->call);
 	if (source->call->subject.operation == NORIKV_CALL_GET)
@@ -182,6 +198,7 @@ start_by_name(NorikvSource *source)
 	source->changes = palloc(sizeof(NorikvChange *) * room);
 	source->is_asked = palloc(sizeof(bool) * room);
 	source->next_key = source->batch_start = source->batch_end = 0;
+	source->repeated = false;
 	(void) start_batch(source);
 }
 

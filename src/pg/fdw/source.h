@@ -36,6 +36,7 @@ typedef struct NorikvSource
 	size_t n_entries;
 	size_t next_entry;
 	bool first_page;			   /* is still to come */
+	bool repeated;				   /* the first batch was asked for again */
 	int next_key;				   /* of keys by name: the first that is in no batch */
 	int batch_start;			   /* the batch at hand */
 	int batch_end;
