@@ -97,5 +97,16 @@ ROLLBACK TO s;
 COMMIT;
 SELECT key, value FROM now ORDER BY key;
 TRUNCATE now;
+
+-- More than the server takes in one request.
+CREATE SERVER fdw_immediate_large FOREIGN DATA WRAPPER norikv;
+CREATE FOREIGN TABLE large (key int, value text)
+    SERVER fdw_immediate_large OPTIONS (prefix 'fdw_immediate:', write_mode 'immediate');
+INSERT INTO large SELECT i, repeat('x', 1000000) FROM generate_series(1, 70) i;
+INSERT INTO large SELECT i, repeat('x', 1000000) FROM generate_series(31, 130) i ON CONFLICT DO NOTHING;
+SELECT count(*) FROM large;
+UPDATE large SET value = reverse(value) || 'y';
+TRUNCATE large;
+DROP SERVER fdw_immediate_large CASCADE;
 DROP FUNCTION failure;
 DROP SERVER fdw_immediate CASCADE;

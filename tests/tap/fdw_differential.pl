@@ -20,6 +20,7 @@ note "NORIKV_SEED=$seed";
 srand($seed);
 
 # ---- Statements. "T" is the table, "U" another view of the same rows. ----
+# clear() deletes some of them, of the foreign table by truncating a part of its range.
 
 my @open_savepoints;
 my $in_transaction;
@@ -95,6 +96,7 @@ sub remove
 		sub { "DELETE FROM T WHERE id = '" . key() . "' RETURNING id, n, s" },
 		sub { 'DELETE FROM T USING U u WHERE T.id = u.id AND u.n < ' . -int(rand(100)) },
 		sub { rand() < 0.1 ? 'DELETE FROM T' : 'DELETE FROM T WHERE id IN (' . keys_list() . ')' },
+		sub { "CALL clear('T')" },
 		sub { rand() < 0.1 ? 'TRUNCATE T' : "DELETE FROM T WHERE s = 'many'" })->();
 }
 
@@ -150,7 +152,7 @@ sub transaction_step
 	{
 		$in_transaction = 1;
 		@open_savepoints = ();
-		return 'BEGIN';
+		return 'BEGIN' . pick('', '', ' ISOLATION LEVEL REPEATABLE READ', ' ISOLATION LEVEL SERIALIZABLE');
 	}
 	my $dice = rand();
 	if ($dice < 0.35 || $dice < 0.7 && !@open_savepoints)
@@ -217,8 +219,14 @@ $node->safe_psql(
 		SERVER norikv OPTIONS (prefix 'diff:', format 'json');
 	CREATE FOREIGN TABLE far_too (id text OPTIONS (key 'true') COLLATE "C", n int, s text)
 		SERVER norikv OPTIONS (prefix 'diff:', format 'json');
+	CREATE FOREIGN TABLE far_part (id text OPTIONS (key 'true') COLLATE "C")
+		SERVER norikv OPTIONS (prefix 'diff:k1', format 'json');
 	CREATE TABLE near (id text COLLATE "C" PRIMARY KEY, n int CHECK (n > -95), s text);
-	CREATE VIEW near_too AS SELECT * FROM near;});
+	CREATE VIEW near_too AS SELECT * FROM near;
+	CREATE PROCEDURE clear(name text) LANGUAGE plpgsql AS $$
+	BEGIN
+		IF name = 'far' THEN TRUNCATE far_part; ELSE DELETE FROM near WHERE id ^@ 'k1'; END IF;
+	END $$;});
 
 sub run
 {

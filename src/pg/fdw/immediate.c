@@ -13,13 +13,17 @@
 #include "unit.h"
 
 #define SHOWN_KEYS 20
+/* Bytes of one request to a server that names no limit. */
+#define REQUEST_BYTES (16 * 1024 * 1024)
 
 struct NorikvOutbox
 {
 	NorikvBuffer buffer;
 	NorikvBufferKey **unsent;
 	int n_unsent;
+	uint64 unsent_bytes;
 	int batch_size;
+	uint64 batch_bytes;
 	int64 n_written; /* in this statement */
 	char *report;	 /* of a batch that failed in part */
 };
@@ -29,12 +33,15 @@ NorikvOutboxCreate(NorikvModify *modify)
 {
 	NorikvOutbox *outbox = MemoryContextAllocZero(modify->context, sizeof(NorikvOutbox));
 	int batch_size = NorikvBatchSize(modify);
+	uint64 limit = NorikvGetCapabilities(modify->connection)->commit_bytes;
 
 	outbox->buffer.context =
 		AllocSetContextCreate(modify->context, "norikv outbox", ALLOCSET_DEFAULT_SIZES);
 	outbox->buffer.connection = modify->connection;
 	NorikvBufferInit(&outbox->buffer);
 	outbox->batch_size = batch_size;
+	/* The last one may go beyond, and the server counts more than keys and values. */
+	outbox->batch_bytes = limit == 0 ? REQUEST_BYTES : limit / 2;
 	/* ON CONFLICT DO NOTHING sends a batch of PostgreSQL's at once. */
 	outbox->unsent =
 		MemoryContextAllocHuge(modify->context, sizeof(NorikvBufferKey *) *
@@ -51,13 +58,23 @@ is_touched(const NorikvBufferKey *key)
 	return key->newest != NULL || key->n_changes > 0;
 }
 
+bool
+NorikvOutboxIsFull(const NorikvModify *modify)
+{
+	const NorikvOutbox *outbox = modify->outbox;
+
+	return outbox->n_unsent >= outbox->batch_size ||
+		   outbox->unsent_bytes >= outbox->batch_bytes;
+}
+
 static void
 enqueue(NorikvModify *modify, NorikvBufferKey *key)
 {
 	NorikvOutbox *outbox = modify->outbox;
 
 	outbox->unsent[outbox->n_unsent++] = key;
-	if (outbox->n_unsent >= outbox->batch_size && !modify->do_nothing)
+	outbox->unsent_bytes += key->size + key->newest->value.size;
+	if (NorikvOutboxIsFull(modify) && !modify->do_nothing)
 		NorikvOutboxSend(modify);
 }
 
@@ -300,6 +317,7 @@ drop_sent(NorikvOutbox *outbox)
 		}
 	}
 	outbox->n_unsent = 0;
+	outbox->unsent_bytes = 0;
 }
 
 void

@@ -286,13 +286,20 @@ insert_rows(NorikvModify *modify, NorikvNewRow *rows, int n_rows, bool *inserted
 static void
 send_rows(NorikvModify *modify, NorikvNewRow *rows, int n_rows, bool *inserted)
 {
+	bool at_once = modify->one_by_one || modify->do_nothing;
+	int first = 0;
+
 	for (int i = 0; i < n_rows; i++)
+	{
 		inserted[i] = NorikvOutboxInsert(modify, &rows[i]);
-	if (!modify->one_by_one && !modify->do_nothing)
-		return;
-	NorikvOutboxSend(modify);
-	for (int i = 0; i < n_rows; i++)
-		inserted[i] = inserted[i] && !NorikvOutboxSkipped(modify, rows[i].key);
+		if (!at_once || (i < n_rows - 1 && !NorikvOutboxIsFull(modify)))
+			continue;
+		/* What was skipped is known until the next row is queued. */
+		NorikvOutboxSend(modify);
+		for (; first <= i; first++)
+			inserted[first] =
+				inserted[first] && !NorikvOutboxSkipped(modify, rows[first].key);
+	}
 }
 
 void

@@ -82,6 +82,8 @@ extern bool NorikvOutboxInsert(NorikvModify *modify, const NorikvNewRow *row);
 extern bool NorikvOutboxUpdate(NorikvModify *modify, const norikv_entry *old,
 							   const NorikvNewRow *row);
 extern bool NorikvOutboxDelete(NorikvModify *modify, const norikv_entry *old);
+/* Whether what is queued is all that one request should have. */
+extern bool NorikvOutboxIsFull(const NorikvModify *modify);
 /*
  * Sends what is queued. Of inserts with ON CONFLICT DO NOTHING, the keys that
  * existed are marked as skipped.
