@@ -167,6 +167,22 @@ fuzzers()
 	done
 }
 
+# A defect whose patch no longer fits is one that nobody notices: see scripts/mutants.
+mutants_apply()
+{
+	local patch start=$SECONDS misfits= log=$logs/mutants-apply.log
+	: >"$log"
+	for patch in tests/mutants/*.patch; do
+		patch -p1 --dry-run --force --silent <"$patch" >>"$log" 2>&1 ||
+			misfits+=" $(basename "$patch" .patch)"
+	done
+	if [ -z "$misfits" ]; then
+		report mutants/apply 1 0 0 $((SECONDS - start))
+	else
+		report mutants/apply 0 1 0 $((SECONDS - start)) "do not apply:$misfits"
+	fi
+}
+
 # ---- What needs PostgreSQL ----
 
 # A PostgreSQL of its own, and a copy of what the tests read, where its user can
