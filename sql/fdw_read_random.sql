@@ -90,7 +90,8 @@ BEGIN
 		END IF;
 		RETURN format('n > %s', floor(random() * 40));
 	WHEN 10 THEN
-		IF textual THEN
+		-- PostgreSQL takes key = 'a' for proof of key ~>~ 'Z', whatever = means there.
+		IF textual AND NOT linguistic THEN
 			RETURN format('key %s %s', pick('~<~', '~>=~', '~>~', '~<=~'), draw(kind));
 		END IF;
 		RETURN format('key <> %s', draw(kind));

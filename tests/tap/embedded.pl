@@ -61,6 +61,8 @@ is("$group $session", "$pid $pid", 'norikvd has a session of its own');
 
 for my $round (1 .. rounds(30))
 {
+	# One that does not last a second is not started again at once.
+	sleep 2;
 	kill_9($pid);
 	write_and_check("kill -9 of norikvd, round $round");
 	my $next = await_norikvd($node, $pid);
