@@ -79,6 +79,9 @@ extern "C"
 
 #define NORIKV_MAX_KEY 1024
 #define NORIKV_MAX_VALUE (1024 * 1024)
+#define NORIKV_MAX_NAMESPACE 256
+#define NORIKV_MAX_VECTOR_ID 512
+#define NORIKV_MAX_DIMENSIONS 4096
 
 typedef struct norikv_slice
 {
@@ -337,7 +340,9 @@ typedef enum norikv_operation_kind
 	NORIKV_OP_DELETE = 2,
 	NORIKV_OP_CHECK = 3,
 	NORIKV_OP_ADD = 4,
-	NORIKV_OP_DELETE_RANGE = 5
+	NORIKV_OP_DELETE_RANGE = 5,
+	NORIKV_OP_VECTOR_PUT = 6,	/* key is the vector's id in vector_namespace */
+	NORIKV_OP_VECTOR_DELETE = 7
 } norikv_operation_kind;
 
 typedef struct norikv_operation
@@ -351,6 +356,9 @@ typedef struct norikv_operation
 	norikv_ttl	ttl;
 	uint64_t	ttl_ms;			/* NORIKV_TTL_SET; 1 ms to 100 years */
 	int64_t		delta;			/* add */
+	norikv_slice vector_namespace;	/* vector put and delete */
+	const float *vector;		/* vector put */
+	uint32_t	dimensions;
 } norikv_operation;
 
 typedef struct norikv_operation_result
@@ -360,7 +368,8 @@ typedef struct norikv_operation_result
 	bool		version_mismatch;
 	const char *text;			/* empty where done */
 	norikv_version version;		/* done: the one written; mismatch: the one present */
-	bool		existed;		/* delete: there was one */
+	/* Delete: there was one. Creation and drop of an index: it was there. */
+	bool		existed;
 	int64_t		value;			/* add: the new value */
 	uint64_t	deleted;		/* delete range: how many */
 } norikv_operation_result;
@@ -382,6 +391,122 @@ extern norikv_call *norikv_commit(norikv_client *client,
 /* Write: one result. Commit: one for each operation, in order. */
 extern const norikv_operation_result *norikv_call_results(const norikv_call *call,
 														   size_t *n_results);
+
+/*
+ * Vectors: ids of 1 to 512 bytes of UTF-8 in namespaces of 1 to 256, with up to 4,096
+ * finite components. A namespace is there once its index has been created; before, all
+ * but norikv_vector_drop_index() are NOT_FOUND. Servers without norikv.v1.Vector:
+ * UNIMPLEMENTED. Those without norikv.ext.v1: no list of indexes, no versions, no
+ * conditions, no ef, no exact search.
+ */
+
+typedef enum norikv_distance
+{
+	NORIKV_EUCLIDEAN = 1,		/* L2, not squared */
+	NORIKV_COSINE = 2,			/* 1 - cosine similarity; zero vectors are refused */
+	NORIKV_INNER_PRODUCT = 3	/* the dot product, negated */
+} norikv_distance;
+
+typedef enum norikv_index_type
+{
+	NORIKV_BRUTE_FORCE = 1,		/* exact, reads all vectors for each search */
+	NORIKV_HNSW = 2				/* a graph: approximate */
+} norikv_index_type;
+
+/*
+ * One result: existed says that it was there with the same parameters. With others:
+ * ALREADY_EXISTS.
+ */
+extern norikv_call *norikv_vector_create_index(norikv_client *client, norikv_slice space,
+											   uint32_t dimensions,
+											   norikv_distance distance,
+											   norikv_index_type type,
+											   const norikv_call_options *options);
+/* With all its vectors. One result: existed says whether it was there. */
+extern norikv_call *norikv_vector_drop_index(norikv_client *client, norikv_slice space,
+											 const norikv_call_options *options);
+
+/* Replaces the vector of this id where there is one. One result, with the version. */
+extern norikv_call *norikv_vector_insert(norikv_client *client, norikv_slice space,
+										 norikv_slice id, const float *vector,
+										 uint32_t dimensions,
+										 const norikv_call_options *options);
+/* One result: existed says whether there was one. */
+extern norikv_call *norikv_vector_delete(norikv_client *client, norikv_slice space,
+										 norikv_slice id,
+										 const norikv_call_options *options);
+
+typedef struct norikv_vector
+{
+	norikv_slice id;
+	const float *vector;		/* NULL: absent, or not asked for */
+	uint32_t	dimensions;		/* of vector */
+	bool		found;
+	norikv_version version;		/* index 0: the server does not say */
+	float		distance;		/* of a match */
+} norikv_vector;
+
+extern norikv_call *norikv_vector_get(norikv_client *client, norikv_slice space,
+									  norikv_slice id,
+									  const norikv_call_options *options);
+/* One for each id, in the order asked. */
+extern norikv_call *norikv_vector_get_many(norikv_client *client, norikv_slice space,
+										   const norikv_slice *ids, size_t n_ids,
+										   const norikv_call_options *options);
+
+typedef struct norikv_search_request
+{
+	norikv_slice space;
+	const float *query;
+	uint32_t	dimensions;
+	uint32_t	k;				/* of a continued search: of the first page */
+	bool		include_vectors;
+	uint32_t	ef;				/* width of the beam; 0: the server's */
+	bool		exact;			/* no approximation: reads all vectors */
+	/*
+	 * Goes on past k until there are no more vectors: pages, read like those of a
+	 * scan, each asked for when the one before it is given back, and larger than it.
+	 * No id comes twice as long as the index is not changed meanwhile. Distances
+	 * ascend within a page and from the second page on; in the second one there can be
+	 * nearer vectors that the first, if it was approximate, has missed.
+	 */
+	bool		continued;
+} norikv_search_request;
+
+extern norikv_call *norikv_vector_search(norikv_client *client,
+										 const norikv_search_request *request,
+										 const norikv_call_options *options);
+/* Get: one; get many: all; search: the matches, or the page of them at hand. */
+extern const norikv_vector *norikv_call_vectors(const norikv_call *call,
+												size_t *n_vectors);
+/* Search: the page at hand is exact. */
+extern bool norikv_call_exact(const norikv_call *call);
+
+typedef enum norikv_index_state
+{
+	NORIKV_INDEX_READY,
+	NORIKV_INDEX_LOADING,		/* searches are exact meanwhile, and slower */
+	NORIKV_INDEX_TOO_LARGE		/* for the server's memory: it cannot be searched */
+} norikv_index_state;
+
+typedef struct norikv_vector_index
+{
+	norikv_slice space;
+	uint32_t	dimensions;
+	norikv_distance distance;
+	norikv_index_type type;
+	uint64_t	vectors;
+	uint64_t	memory_bytes;
+	uint64_t	pending;		/* stored and found, and not in the graph yet */
+	norikv_index_state state;
+	norikv_version version;		/* when it was created */
+} norikv_vector_index;
+
+/* Those whose namespace begins with prefix, by namespace. */
+extern norikv_call *norikv_vector_list(norikv_client *client, norikv_slice prefix,
+									   const norikv_call_options *options);
+extern const norikv_vector_index *norikv_call_indexes(const norikv_call *call,
+													   size_t *n_indexes);
 
 /* The server. */
 

@@ -20,6 +20,10 @@
 #define WIRE_CHUNK (1024 * 1024)
 #define WIRE_MAX_IDEMPOTENCY_KEY 512
 
+#define WIRE_MAX_NAMESPACE 256
+#define WIRE_MAX_VECTOR_ID 512
+#define WIRE_MAX_DIMENSIONS 4096
+
 #define WIRE_SLOT_KEY_PREFIX "~nk1/"
 
 #define WIRE_METHOD_PUT "/norikv.v1.Kv/Put"
@@ -30,6 +34,15 @@
 #define WIRE_METHOD_MULTI_GET "/norikv.ext.v1.Kv/MultiGet"
 #define WIRE_METHOD_COMMIT "/norikv.ext.v1.Kv/Commit"
 #define WIRE_METHOD_SCAN "/norikv.ext.v1.Kv/Scan"
+#define WIRE_METHOD_VECTOR_CREATE_INDEX "/norikv.v1.Vector/CreateIndex"
+#define WIRE_METHOD_VECTOR_DROP_INDEX "/norikv.v1.Vector/DropIndex"
+#define WIRE_METHOD_VECTOR_INSERT "/norikv.v1.Vector/Insert"
+#define WIRE_METHOD_VECTOR_DELETE "/norikv.v1.Vector/Delete"
+#define WIRE_METHOD_VECTOR_SEARCH "/norikv.v1.Vector/Search"
+#define WIRE_METHOD_VECTOR_GET "/norikv.v1.Vector/Get"
+#define WIRE_METHOD_VECTOR_LIST "/norikv.ext.v1.Vector/List"
+#define WIRE_METHOD_VECTOR_MULTI_GET "/norikv.ext.v1.Vector/MultiGet"
+#define WIRE_METHOD_VECTOR_EXT_SEARCH "/norikv.ext.v1.Vector/Search"
 #define WIRE_METHOD_HEALTH_CHECK "/grpc.health.v1.Health/Check"
 #define WIRE_METHOD_HEALTH_WATCH "/grpc.health.v1.Health/Watch"
 

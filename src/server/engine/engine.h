@@ -44,6 +44,8 @@ typedef enum engine_code
 	ENGINE_CANCELLED = 1,
 	ENGINE_INVALID_ARGUMENT = 3,
 	ENGINE_DEADLINE_EXCEEDED = 4,
+	ENGINE_NOT_FOUND = 5,
+	ENGINE_ALREADY_EXISTS = 6,
 	ENGINE_RESOURCE_EXHAUSTED = 8,
 	ENGINE_FAILED_PRECONDITION = 9,
 	ENGINE_ABORTED = 10,
@@ -111,6 +113,91 @@ typedef struct engine_page
 typedef void (*engine_page_done) (void *arg, const engine_status *status,
 								  const engine_page *page);
 
+/* ---- Vectors ---- */
+
+/* Numbers are those of norikv.v1, and what is stored. */
+typedef enum engine_metric
+{
+	ENGINE_EUCLIDEAN = 1,		/* L2, not squared */
+	ENGINE_COSINE = 2,			/* 1 - cosine similarity */
+	ENGINE_INNER_PRODUCT = 3	/* the dot product, negated */
+} engine_metric;
+
+typedef enum engine_index_type
+{
+	ENGINE_BRUTE_FORCE = 1,
+	ENGINE_HNSW = 2
+} engine_index_type;
+
+typedef struct engine_index
+{
+	uint32_t	dimensions;
+	engine_metric metric;
+	engine_index_type type;
+} engine_index;
+
+typedef enum engine_index_state
+{
+	ENGINE_INDEX_READY,
+	ENGINE_INDEX_LOADING,		/* searches are exact, and read the store */
+	ENGINE_INDEX_TOO_LARGE		/* for the memory: it cannot be searched */
+} engine_index_state;
+
+typedef struct engine_index_info
+{
+	engine_slice space;
+	engine_index index;
+	engine_index_state state;
+	uint64_t	vectors;
+	uint64_t	memory_bytes;
+	uint64_t	pending;		/* found by every search, and not in the graph yet */
+	engine_version version;		/* when it was created */
+} engine_index_info;
+
+/* Indexes by namespace; valid during the callback only. */
+typedef void (*engine_indexes_done) (void *arg, const engine_status *status,
+									 const engine_index_info *indexes, size_t n_indexes);
+
+typedef struct engine_vector
+{
+	engine_slice id;
+	const void *floats;			/* as the machine has them, unaligned; NULL: not asked */
+	uint32_t	dimensions;
+	engine_version version;		/* index 0: absent */
+	float		distance;		/* of a match */
+} engine_vector;
+
+/* In the order asked; valid during the callback only. NOT_FOUND: no such index. */
+typedef void (*engine_vectors_done) (void *arg, const engine_status *status,
+									 const engine_vector *vectors, size_t n_vectors);
+
+typedef struct engine_search
+{
+	engine_slice space;
+	const float *query;
+	uint32_t	dimensions;
+	uint32_t	k;
+	uint32_t	ef;				/* width of the beam; 0: the engine's */
+	bool		include_vectors;
+	bool		exact;
+	bool		after;			/* only what comes after this match, exactly */
+	float		after_distance;
+	engine_slice after_id;
+	engine_consistency consistency;
+} engine_search;
+
+typedef struct engine_matches
+{
+	const engine_vector *matches;	/* ascending by distance */
+	size_t		n_matches;
+	bool		exact;			/* the true nearest, ties by id */
+	bool		last;			/* there is nothing after these */
+} engine_matches;
+
+/* Valid during the callback only; matches is NULL where status is not OK. */
+typedef void (*engine_search_done) (void *arg, const engine_status *status,
+									const engine_matches *found);
+
 /* ---- Writes ---- */
 
 typedef enum engine_op_kind
@@ -121,7 +208,13 @@ typedef enum engine_op_kind
 	ENGINE_ADD = 4,
 	/* Counts what it deletes: about a second for a million keys, and other writes
 	 * of a local engine wait so long. */
-	ENGINE_DELETE_RANGE = 5
+	ENGINE_DELETE_RANGE = 5,
+	/* key is an id in space, value its floats as the machine has them. */
+	ENGINE_VECTOR_PUT = 6,
+	ENGINE_VECTOR_DELETE = 7,
+	/* Alone in their unit. */
+	ENGINE_INDEX_CREATE = 8,
+	ENGINE_INDEX_DROP = 9
 } engine_op_kind;
 
 typedef enum engine_condition
@@ -150,13 +243,17 @@ typedef struct engine_op
 	engine_slice key;
 	engine_slice value;
 	engine_slice end_key;		/* delete range, exclusive; empty: to the last key */
+	engine_slice space;			/* of vectors */
+	engine_index index;			/* create */
 } engine_op;
 
 typedef struct engine_result
 {
 	engine_code code;			/* ENGINE_OK: done */
 	engine_version version;		/* the one written; on a mismatch the present one */
-	bool		existed;		/* not to be relied on after a blind put */
+	/* Not to be relied on after a blind put. Create: it was there, with the same
+	 * parameters. */
+	bool		existed;
 	int64_t		value;			/* add: the new value */
 	uint64_t	deleted;		/* delete range: how many */
 	engine_slice text;			/* where code is not ENGINE_OK */
@@ -223,6 +320,7 @@ typedef struct engine_info
 	bool		transactions;
 	bool		scan;
 	bool		add;
+	bool		vectors;
 	uint64_t	max_ops;		/* of one atomic unit; 0: no limit */
 	uint64_t	max_conditions;
 	uint64_t	max_bytes;
@@ -244,6 +342,17 @@ typedef struct engine_methods
 	void		(*scan_page) (engine_cursor *cursor, size_t max_bytes,
 							  engine_page_done done, void *arg);
 	void		(*scan_close) (engine_cursor *cursor);
+	void		(*list_indexes) (engine *self, engine_slice prefix,
+								 engine_indexes_done done, void *arg);
+	void		(*get_vectors) (engine *self, engine_slice space, const engine_slice *ids,
+								size_t n_ids, engine_consistency consistency,
+								engine_vectors_done done, void *arg);
+	/*
+	 * The search and what it points to are the caller's, and stay until done. Finds
+	 * every vector whose unit was answered before.
+	 */
+	void		(*search) (engine *self, const engine_search *search,
+						   engine_search_done done, void *arg);
 	/* Refuses new units, finishes those it has, lets go of everything. */
 	void		(*close) (engine *self);
 } engine_methods;
@@ -281,6 +390,7 @@ typedef struct engine_options
 	bool		sync;			/* answer a write only when it is on disk */
 	bool		adopt;			/* take over a directory that was copied; term rises */
 	uint64_t	max_memory;		/* bytes for caches and write buffers */
+	uint64_t	max_vector_memory;	/* bytes for vector indexes */
 	uint64_t	max_idempotency;	/* records */
 	/*
 	 * What else the directory belongs to (PostgreSQL's system identifier and

@@ -199,9 +199,14 @@ changes(const engine_op *op, const engine_result *result)
 	{
 		case ENGINE_PUT:
 		case ENGINE_ADD:
+		case ENGINE_VECTOR_PUT:
 			return true;
 		case ENGINE_DELETE:
+		case ENGINE_VECTOR_DELETE:
+		case ENGINE_INDEX_DROP:
 			return result->existed;
+		case ENGINE_INDEX_CREATE:
+			return !result->existed;
 		case ENGINE_DELETE_RANGE:
 			return result->deleted > 0;
 		case ENGINE_CHECK:
@@ -306,6 +311,10 @@ apply_op(batch *self, plan *of, size_t i, engine_version version)
 		case ENGINE_DELETE_RANGE:
 			apply_range(self, op, at);
 			break;
+		case ENGINE_VECTOR_PUT:
+		case ENGINE_VECTOR_DELETE:
+		case ENGINE_INDEX_CREATE:
+		case ENGINE_INDEX_DROP:
 		case ENGINE_CHECK:
 			break;
 	}
