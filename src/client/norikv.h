@@ -141,6 +141,8 @@ typedef struct norikv_error
 	bool		version_mismatch;
 	norikv_version expected;
 	norikv_version present;
+	/* RESOURCE_EXHAUSTED: a quota refuses it; text names its prefix and limit. */
+	bool		quota_exceeded;
 	/* The operation of a Commit, or the key of a batch, at fault; -1: none. */
 	int64_t		operation;
 	/* The server, as it was configured; empty where none was reached. */
@@ -366,6 +368,7 @@ typedef struct norikv_operation_result
 	norikv_code code;			/* NORIKV_OK: done */
 	bool		outcome_unknown;
 	bool		version_mismatch;
+	bool		quota_exceeded;
 	const char *text;			/* empty where done */
 	norikv_version version;		/* done: the one written; mismatch: the one present */
 	/* Delete: there was one. Creation and drop of an index: it was there. */
@@ -507,6 +510,115 @@ extern norikv_call *norikv_vector_list(norikv_client *client, norikv_slice prefi
 									   const norikv_call_options *options);
 extern const norikv_vector_index *norikv_call_indexes(const norikv_call *call,
 													   size_t *n_indexes);
+
+/* Watching. */
+
+typedef enum norikv_change_kind
+{
+	NORIKV_WATCH_PUT = 1,
+	NORIKV_WATCH_DELETE = 2,
+	NORIKV_WATCH_DELETE_RANGE = 3,
+	NORIKV_WATCH_EXPIRED = 4
+} norikv_change_kind;
+
+typedef struct norikv_change
+{
+	norikv_change_kind kind;
+	norikv_slice key;
+	norikv_slice end_key;		/* delete range, exclusive; empty: to the last key */
+	norikv_version version;		/* the commit's; expired: the sweep's */
+} norikv_change;
+
+typedef struct norikv_watch_request
+{
+	norikv_slice start;			/* inclusive; empty: from the first key */
+	norikv_slice end;			/* exclusive; empty: to the last key */
+	norikv_version after;		/* index 0: from now on */
+	uint64_t	history;		/* of after, as norikv_changes says; 0: not known */
+} norikv_watch_request;
+
+/* What a key is watched by: [key, key and a zero byte). The key is copied to end. */
+#define NORIKV_WATCH_END_SIZE (NORIKV_MAX_KEY + 1)
+extern norikv_slice norikv_key_end(norikv_slice key, char end[NORIKV_WATCH_END_SIZE]);
+
+typedef struct norikv_changes
+{
+	const norikv_change *changes;	/* in the order of commits */
+	size_t		n_changes;
+	/*
+	 * All changes up to this version have been shown; of a later one there may be
+	 * more on the next page. With history it is where another watch can go on.
+	 */
+	norikv_version known;
+	uint64_t	history;
+	/*
+	 * Changes before known may be missing: what rests on what was watched must be
+	 * read anew. So it is after a restart of the server, and where changes are not
+	 * read for so long that the server has forgotten them.
+	 */
+	bool		reset;
+} norikv_changes;
+
+/*
+ * A stream of changes without values, read like a scan: each page is norikv_changes.
+ * The first page comes at once, without changes, and says from which version on is
+ * watched: who reads the keys after it misses nothing. Then the call is done again
+ * whenever something has changed, which may be never. Only the first page has a
+ * deadline. A watch whose connection breaks goes on by itself from the version known,
+ * for ever, and the changes of one version may be shown again then. It ends only
+ * where the server refuses it, or has no Watch (UNIMPLEMENTED).
+ *
+ * A server allows 1,024 streams a connection, which a client's calls share: at most
+ * NORIKV_MAX_WATCHES a client may be open, one more is RESOURCE_EXHAUSTED.
+ */
+#define NORIKV_MAX_WATCHES 960
+
+extern norikv_call *norikv_watch(norikv_client *client,
+								 const norikv_watch_request *request,
+								 const norikv_call_options *options);
+/* The page at hand; NULL: there is none. */
+extern const norikv_changes *norikv_call_changes(const norikv_call *call);
+/*
+ * As far as is known the server would tell of a change now. False between a
+ * connection that broke, or a server that went, and the next one: what is kept in
+ * the belief that a change would have been told must not be relied on then.
+ */
+extern bool norikv_call_watching(const norikv_call *call);
+
+/* Quotas. */
+
+typedef struct norikv_quota
+{
+	norikv_slice prefix;		/* empty: the whole store */
+	uint64_t	max_keys;		/* 0: no limit */
+	uint64_t	max_bytes;		/* of keys and values; 0: no limit */
+} norikv_quota;
+
+/*
+ * Counts live keys and their bytes under a prefix, and limits them: a write that
+ * would pass a limit is refused, with quota_exceeded in its error. All quotas whose
+ * prefix a key has count it. Without limits they are only counted.
+ */
+extern norikv_call *norikv_set_quota(norikv_client *client, const norikv_quota *quota,
+									 const norikv_call_options *options);
+/* No longer counted, nor limited. Where there is no such quota nothing happens. */
+extern norikv_call *norikv_remove_quota(norikv_client *client, norikv_slice prefix,
+										const norikv_call_options *options);
+
+typedef struct norikv_usage_counts
+{
+	uint64_t	keys;
+	uint64_t	bytes;
+	uint64_t	max_keys;		/* 0: no limit */
+	uint64_t	max_bytes;		/* 0: no limit */
+	/* Keys are still being counted: keys and bytes are too low as yet. */
+	bool		recounting;
+} norikv_usage_counts;
+
+/* NOT_FOUND where the prefix has no quota. */
+extern norikv_call *norikv_usage(norikv_client *client, norikv_slice prefix,
+								 const norikv_call_options *options);
+extern const norikv_usage_counts *norikv_call_usage(const norikv_call *call);
 
 /* The server. */
 

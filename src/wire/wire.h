@@ -43,6 +43,9 @@
 #define WIRE_METHOD_VECTOR_LIST "/norikv.ext.v1.Vector/List"
 #define WIRE_METHOD_VECTOR_MULTI_GET "/norikv.ext.v1.Vector/MultiGet"
 #define WIRE_METHOD_VECTOR_EXT_SEARCH "/norikv.ext.v1.Vector/Search"
+#define WIRE_METHOD_WATCH "/norikv.ext.v1.Kv/Watch"
+#define WIRE_METHOD_SET_QUOTA "/norikv.ext.v1.Kv/SetQuota"
+#define WIRE_METHOD_USAGE "/norikv.ext.v1.Kv/Usage"
 #define WIRE_METHOD_HEALTH_CHECK "/grpc.health.v1.Health/Check"
 #define WIRE_METHOD_HEALTH_WATCH "/grpc.health.v1.Health/Watch"
 

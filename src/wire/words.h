@@ -29,4 +29,7 @@
 #define WORDS_MISMATCH_FORMAT \
 	WORDS_MISMATCH ": " WORDS_MISMATCH_EXPECTED "%s" WORDS_MISMATCH_PRESENT "%s"
 
+/* RESOURCE_EXHAUSTED of a quota starts like this. */
+#define WORDS_QUOTA "quota of prefix "
+
 #endif
