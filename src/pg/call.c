@@ -338,10 +338,11 @@ NorikvStartWrite(NorikvConnection *connection, const norikv_operation *operation
 	return call;
 }
 
-NorikvCall *
-NorikvStartCommit(NorikvConnection *connection, const norikv_operation *operations,
-				  size_t n_operations, bool atomic)
+static NorikvCall *
+start_commit(NorikvConnection *connection, const norikv_operation *operations,
+			 size_t n_operations, bool atomic, norikv_slice idempotency_key)
 {
+	norikv_call_options options = {.idempotency_key = idempotency_key};
 	NorikvCall *call = new_call(connection, NORIKV_CALL_COMMIT,
 								n_operations == 1 ? operations[0].key : no_key);
 
@@ -349,8 +350,22 @@ NorikvStartCommit(NorikvConnection *connection, const norikv_operation *operatio
 	if (n_operations == 1)
 		call->subject.condition = operations[0].condition;
 	START(call,
-		  norikv_commit(connection->client, operations, n_operations, atomic, NULL));
+		  norikv_commit(connection->client, operations, n_operations, atomic, &options));
 	return call;
+}
+
+NorikvCall *
+NorikvStartCommit(NorikvConnection *connection, const norikv_operation *operations,
+				  size_t n_operations, bool atomic)
+{
+	return start_commit(connection, operations, n_operations, atomic, no_key);
+}
+
+NorikvCall *
+NorikvStartKeyedCommit(NorikvConnection *connection, const norikv_operation *operations,
+					   size_t n_operations, norikv_slice idempotency_key)
+{
+	return start_commit(connection, operations, n_operations, true, idempotency_key);
 }
 
 NorikvCall *

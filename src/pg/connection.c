@@ -455,27 +455,62 @@ NorikvGetWriteConnection(const char *sql_name)
 	return connection;
 }
 
+void
+NorikvAskInfo(NorikvConnection *connection)
+{
+	NorikvCapabilities *capabilities = &connection->capabilities;
+	int64 asked_us = NorikvBootMicroseconds();
+	NorikvCall *call = NorikvStartInfo(connection);
+	const norikv_info *info;
+
+	NorikvFinish(call);
+	info = norikv_call_info(call->call);
+	NorikvKeepStoreTime(connection, info->store_time_ms, asked_us,
+						NorikvBootMicroseconds());
+	capabilities->named = info->name[0] != '\0';
+	capabilities->atomic_cas = info->atomic_cas;
+	capabilities->transactions = info->transactions;
+	capabilities->add = info->add;
+	capabilities->watch = info->watch;
+	capabilities->quotas = info->quotas;
+	capabilities->vectors = info->vectors;
+	if (capabilities->store_id == NULL ||
+		strcmp(capabilities->store_id, info->store_id) != 0)
+		capabilities->store_id = MemoryContextStrdup(connection->context, info->store_id);
+	capabilities->commit_operations = info->commit_operations;
+	capabilities->commit_conditions = info->commit_conditions;
+	capabilities->commit_bytes = info->commit_bytes;
+	capabilities->multi_get_keys = info->multi_get_keys;
+	capabilities->known = true;
+	NorikvFree(call);
+}
+
 const NorikvCapabilities *
 NorikvGetCapabilities(NorikvConnection *connection)
 {
-	NorikvCapabilities *capabilities = &connection->capabilities;
+	if (!connection->capabilities.known)
+		NorikvAskInfo(connection);
+	return &connection->capabilities;
+}
 
-	if (!capabilities->known)
-	{
-		NorikvCall *call = NorikvStartInfo(connection);
-		const norikv_info *info;
+/* Nothing that counts on compare-and-swap may count on a server that only may have it. */
+void
+NorikvRequireAtomicCas(NorikvConnection *connection, const char *sql_name)
+{
+	if (NorikvGetCapabilities(connection)->atomic_cas)
+		return;
+	ereport(ERROR, errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			errmsg("server \"%s\" does not support %s", connection->name, sql_name),
+			errdetail("It does not say that its compare-and-swap is atomic (atomic_cas)."),
+			errhint("Where you know that it is, set the server option \"trust_cas\"."));
+}
 
-		NorikvFinish(call);
-		info = norikv_call_info(call->call);
-		capabilities->named = info->name[0] != '\0';
-		capabilities->transactions = info->transactions;
-		capabilities->store_id = MemoryContextStrdup(connection->context, info->store_id);
-		capabilities->commit_operations = info->commit_operations;
-		capabilities->commit_conditions = info->commit_conditions;
-		capabilities->commit_bytes = info->commit_bytes;
-		capabilities->multi_get_keys = info->multi_get_keys;
-		capabilities->known = true;
-		NorikvFree(call);
-	}
-	return capabilities;
+void
+NorikvRequireTransactions(NorikvConnection *connection, const char *sql_name)
+{
+	if (NorikvGetCapabilities(connection)->transactions)
+		return;
+	ereport(ERROR, errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			errmsg("server \"%s\" does not support %s", connection->name, sql_name),
+			errdetail("It has no transactions: several keys cannot change in one step."));
 }

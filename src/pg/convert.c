@@ -129,14 +129,6 @@ NorikvTimestampFromMilliseconds(uint64 ms, bool *is_null)
 	return TimestampTzGetDatum(timestamp);
 }
 
-/* What is being made into text or jsonb, for the callback below. */
-typedef struct Decoding
-{
-	const NorikvConnection *connection;
-	norikv_slice key;
-	bool is_key;
-} Decoding;
-
 /*
  * The errors of the conversions and of jsonb's parser, plus what the caller can
  * do. A callback instead of PG_TRY costs nothing where all goes well.
@@ -144,7 +136,7 @@ typedef struct Decoding
 static void
 decoding_context(void *arg)
 {
-	Decoding *decoding = arg;
+	const NorikvDecoding *decoding = arg;
 	const char *name = decoding->connection->name;
 	char *key;
 	int code = geterrcode();
@@ -166,12 +158,23 @@ decoding_context(void *arg)
 	}
 }
 
-/*
- * In the database's encoding; the input itself where that is UTF-8. Checked in any
- * case, also for zero bytes.
- */
-static norikv_slice
-from_utf8(norikv_slice utf8)
+void
+NorikvBeginDecoding(NorikvDecoding *decoding)
+{
+	decoding->callback = (ErrorContextCallback){error_context_stack, decoding_context,
+												decoding};
+	error_context_stack = &decoding->callback;
+}
+
+void
+NorikvEndDecoding(NorikvDecoding *decoding)
+{
+	error_context_stack = decoding->callback.previous;
+}
+
+/* Also for zero bytes. */
+norikv_slice
+NorikvFromUtf8(norikv_slice utf8)
 {
 	char *converted = pg_any_to_server(utf8.data, utf8.size, PG_UTF8);
 
@@ -179,14 +182,13 @@ from_utf8(norikv_slice utf8)
 }
 
 static Datum
-decode(norikv_slice bytes, Decoding *decoding, bool as_jsonb)
+decode(norikv_slice bytes, NorikvDecoding *decoding, bool as_jsonb)
 {
-	ErrorContextCallback callback = {error_context_stack, decoding_context, decoding};
 	norikv_slice string;
 	Datum result;
 
-	error_context_stack = &callback;
-	string = from_utf8(bytes);
+	NorikvBeginDecoding(decoding);
+	string = NorikvFromUtf8(bytes);
 	if (as_jsonb)
 	{
 		char *cstring = pnstrdup(string.data, string.size);
@@ -196,14 +198,14 @@ decode(norikv_slice bytes, Decoding *decoding, bool as_jsonb)
 	}
 	else
 		result = PointerGetDatum(cstring_to_text_with_len(string.data, string.size));
-	error_context_stack = callback.previous;
+	NorikvEndDecoding(decoding);
 	return result;
 }
 
 Datum
 NorikvTextFromKey(norikv_slice key, const NorikvConnection *connection)
 {
-	Decoding decoding = {connection, key, true};
+	NorikvDecoding decoding = {connection, key, true};
 
 	return decode(key, &decoding, false);
 }
@@ -211,7 +213,7 @@ NorikvTextFromKey(norikv_slice key, const NorikvConnection *connection)
 Datum
 NorikvTextFromValue(const norikv_entry *entry, const NorikvConnection *connection)
 {
-	Decoding decoding = {connection, entry->key, false};
+	NorikvDecoding decoding = {connection, entry->key, false};
 
 	return decode(entry->value, &decoding, false);
 }
@@ -219,7 +221,7 @@ NorikvTextFromValue(const norikv_entry *entry, const NorikvConnection *connectio
 Datum
 NorikvJsonbFromValue(const norikv_entry *entry, const NorikvConnection *connection)
 {
-	Decoding decoding = {connection, entry->key, false};
+	NorikvDecoding decoding = {connection, entry->key, false};
 
 	return decode(entry->value, &decoding, true);
 }

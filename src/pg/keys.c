@@ -58,8 +58,8 @@ NorikvConsistencyArgument(FunctionCallInfo fcinfo, int argument)
 
 /* ---- Writing ---- */
 
-static norikv_slice
-idempotency_key_argument(FunctionCallInfo fcinfo, int argument)
+norikv_slice
+NorikvIdempotencyKeyArgument(FunctionCallInfo fcinfo, int argument)
 {
 	norikv_slice key = {NULL, 0};
 
@@ -133,7 +133,8 @@ start_put(FunctionCallInfo fcinfo, const char *sql_name)
 		operation.ttl_ms = NorikvMillisecondsFromInterval(PG_GETARG_INTERVAL_P(2), "ttl");
 	}
 	set_put_condition(fcinfo, &operation);
-	return NorikvStartWrite(connection, &operation, idempotency_key_argument(fcinfo, 5));
+	return NorikvStartWrite(connection, &operation,
+							NorikvIdempotencyKeyArgument(fcinfo, 5));
 }
 
 static Datum
@@ -185,7 +186,8 @@ norikv_sql_delete(PG_FUNCTION_ARGS)
 	NorikvRequireArgument(fcinfo, 1, "if_match");
 	operation.key = key_argument(fcinfo);
 	set_version_condition(&operation, PG_GETARG_VERSION_P(1));
-	call = NorikvStartWrite(connection, &operation, idempotency_key_argument(fcinfo, 2));
+	call = NorikvStartWrite(connection, &operation,
+							NorikvIdempotencyKeyArgument(fcinfo, 2));
 	NorikvFinish(call);
 	existed = norikv_call_results(call->call, &n_results)->existed;
 	NorikvFree(call);

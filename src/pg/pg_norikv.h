@@ -130,7 +130,12 @@ typedef struct NorikvCapabilities
 {
 	bool known; /* Info was asked */
 	bool named; /* the server has Info */
+	bool atomic_cas; /* the server says so, or trust_cas does */
 	bool transactions;
+	bool add;
+	bool watch;
+	bool quotas;
+	bool vectors;
 	char *store_id; /* empty: the server does not say */
 	uint64 commit_operations; /* limits; 0: none */
 	uint64 commit_conditions;
@@ -154,6 +159,10 @@ typedef struct NorikvConnection
 	norikv_client *client;
 	int live_calls;
 	NorikvCapabilities capabilities;
+	/* Store time, and when it was (CLOCK_BOOTTIME): not before, not after; 0: not asked */
+	int64 store_time_ms;
+	int64 store_time_after_us;
+	int64 store_time_before_us;
 	NorikvStatServer *stat; /* NULL: nothing is counted */
 } NorikvConnection;
 
@@ -169,6 +178,11 @@ extern NorikvConnection *NorikvGetTableConnection(Oid serverid, Oid userid);
 /* Of the server named; NULL: as NorikvGetConnection. */
 extern NorikvConnection *NorikvGetNamedConnection(const char *name);
 extern const NorikvCapabilities *NorikvGetCapabilities(NorikvConnection *connection);
+/* 0A000, naming function and server, where it lacks them. */
+extern void NorikvRequireAtomicCas(NorikvConnection *connection, const char *sql_name);
+extern void NorikvRequireTransactions(NorikvConnection *connection, const char *sql_name);
+/* Asks Info anew. */
+extern void NorikvAskInfo(NorikvConnection *connection);
 /*
  * All, or those of one server (InvalidOid: the embedded); whether there was one.
  * Nobody gets them any more; they close with the transaction, for scans, buffered
@@ -214,6 +228,11 @@ extern NorikvCall *NorikvStartWrite(NorikvConnection *connection,
 extern NorikvCall *NorikvStartCommit(NorikvConnection *connection,
 									 const norikv_operation *operations,
 									 size_t n_operations, bool atomic);
+/* An atomic one, with the caller's key; empty: the library makes one. */
+extern NorikvCall *NorikvStartKeyedCommit(NorikvConnection *connection,
+										  const norikv_operation *operations,
+										  size_t n_operations,
+										  norikv_slice idempotency_key);
 extern NorikvCall *NorikvStartInfo(NorikvConnection *connection);
 extern NorikvCall *NorikvStartHealth(NorikvConnection *connection);
 extern NorikvCall *NorikvStartWatchCluster(NorikvConnection *connection);
@@ -271,6 +290,19 @@ extern Datum NorikvTextFromValue(const norikv_entry *entry,
 extern Datum NorikvJsonbFromValue(const norikv_entry *entry,
 								  const NorikvConnection *connection);
 extern Datum NorikvByteaFromSlice(norikv_slice slice);
+/* Pushed while bytes of a value become text or JSON: errors then name its key. */
+typedef struct NorikvDecoding
+{
+	const NorikvConnection *connection;
+	norikv_slice key;
+	bool is_key; /* it is the key that becomes text */
+	ErrorContextCallback callback;
+} NorikvDecoding;
+
+extern void NorikvBeginDecoding(NorikvDecoding *decoding);
+extern void NorikvEndDecoding(NorikvDecoding *decoding);
+/* Checked, in the database's encoding; the input itself where that is UTF-8. */
+extern norikv_slice NorikvFromUtf8(norikv_slice utf8);
 /* Of an instant as the store has it; 0 is NULL. */
 extern Datum NorikvTimestampFromMilliseconds(uint64 ms, bool *is_null);
 /* UTF-8 of the server's for a message: bytes that are no text become '?'. */
@@ -282,6 +314,8 @@ extern void NorikvRequireArgument(FunctionCallInfo fcinfo, int argument,
 								  const char *name);
 /* NULL: the server's option decides. */
 extern const char *NorikvConsistencyArgument(FunctionCallInfo fcinfo, int argument);
+/* The argument "idempotency_key"; empty: it is NULL. */
+extern norikv_slice NorikvIdempotencyKeyArgument(FunctionCallInfo fcinfo, int argument);
 
 /* ---- array.c: arrays of keys and values ---- */
 
@@ -299,18 +333,130 @@ extern void NorikvValuesArgument(FunctionCallInfo fcinfo, NorikvElements *elemen
 /* An element of "keys", which must not be null, as key of a call. */
 extern norikv_slice NorikvElementKey(const NorikvElements *elements, int i);
 
-/* ---- cas.c: the one compare-and-swap loop ---- */
+/* ---- clock.c: store time ---- */
+
+/*
+ * Milliseconds since 1970 by the clock of the store, which is asked every few
+ * seconds and drawn on with CLOCK_BOOTTIME. It may ask: not where nothing may fail.
+ * A server that does not tell its time is taken to have this machine's.
+ */
+extern int64 NorikvStoreTime(NorikvConnection *connection);
+
+/* What store time is at least and at most, whatever the network did to the answer. */
+typedef struct NorikvStoreTimes
+{
+	int64 earliest;
+	int64 latest;
+} NorikvStoreTimes;
+
+extern NorikvStoreTimes NorikvGetStoreTimes(NorikvConnection *connection);
+/* Of an Info that has ended: its store time, asked at one instant, answered at another. */
+extern void NorikvKeepStoreTime(NorikvConnection *connection, uint64 store_time_ms,
+								int64 asked_us, int64 answered_us);
+/* CLOCK_BOOTTIME: goes on while the machine sleeps, and nobody sets it. */
+extern int64 NorikvBootMicroseconds(void);
+
+/* ---- updater.c: functions of the user's, handed over by name ---- */
+
+/* What such a function must be. */
+typedef struct NorikvSignature
+{
+	int n_args;
+	Oid args[4];
+	Oid result;
+	const char *shown; /* "(old jsonb, args jsonb) that returns jsonb" */
+} NorikvSignature;
+
+/*
+ * That it is one, and that the current user may execute it: the name was handed over
+ * as data. Returns whether it is strict.
+ */
+extern bool NorikvCheckFunction(Oid function, const char *argument,
+								const NorikvSignature *signature);
+
+/* updater(old jsonb, args jsonb) returns jsonb, with the args of this call. */
+typedef struct NorikvUpdater
+{
+	FmgrInfo function;
+	Oid collation;
+	Datum args;
+	bool args_is_null;
+} NorikvUpdater;
+
+/* Of the arguments "updater" and "args" of the running SQL function. */
+extern void NorikvPrepareUpdater(NorikvUpdater *updater, FunctionCallInfo fcinfo,
+								 int updater_argument, int args_argument);
+/* NULL (is_null): what it returned; a jsonb, in the current memory context. */
+extern Datum NorikvCallUpdater(NorikvUpdater *updater, Datum old, bool old_is_null,
+							   bool *is_null);
+
+/* ---- cas.c: the one compare-and-swap loop, the one builder of Commits ---- */
 
 /* A key as the loop has read it. */
 typedef struct NorikvDocument
 {
 	bool present;
+	bool settled; /* the step has said what becomes of it: the builder's */
 	norikv_slice key;
-	norikv_slice value;
+	norikv_slice value; /* with a zero byte after it, which does not count */
 	norikv_version version;
 	uint64 expires_at_ms; /* 0: never, or not known */
 } NorikvDocument;
 
+typedef struct NorikvCommit NorikvCommit;
+
+/* One try: what was read, and what the step wants of it. */
+typedef struct NorikvAttempt
+{
+	NorikvConnection *connection;
+	NorikvDocument *documents; /* in the order of the keys */
+	int n_documents;
+	NorikvCommit *commit;
+} NorikvAttempt;
+
+/*
+ * From the documents that are to what becomes of them, said by the functions below:
+ * called once per try, in a memory context of the try, with no call under way. A step
+ * that says nothing ends the loop and writes nothing. What it leaves in arg is of the
+ * last try, so each try must set all of it.
+ */
+typedef void (*NorikvStep)(NorikvAttempt *attempt, void *arg);
+
+/* All of these on condition that the document is as it was read. */
+extern void NorikvPutDocument(NorikvAttempt *attempt, NorikvDocument *document,
+							  norikv_slice value, norikv_ttl ttl, uint64 ttl_ms);
+extern void NorikvDeleteDocument(NorikvAttempt *attempt, NorikvDocument *document);
+/* Documents of which a writing step says nothing are checked without being asked for. */
+extern void NorikvCheckDocument(NorikvAttempt *attempt, NorikvDocument *document);
+extern void NorikvAddToDocument(NorikvAttempt *attempt, NorikvDocument *document,
+								int64 delta);
+/* A key that was not read, on condition that there is none. */
+extern void NorikvCreateDocument(NorikvAttempt *attempt, norikv_slice key,
+								 norikv_slice value, norikv_ttl ttl, uint64 ttl_ms);
+/*
+ * Another key whose name only a document tells: the step is called again with one
+ * document more, and what it said before is forgotten. Later tries read it at once, so
+ * a step finds its document by the key.
+ */
+extern void NorikvReadAlso(NorikvAttempt *attempt, norikv_slice key);
+
+typedef struct NorikvStepOptions
+{
+	const char *sql_name; /* "inventory_reserve()", for errors */
+	int max_retries;	  /* -1: until it is done or cancelled */
+	bool with_expiry;	  /* the step looks at expires_at_ms */
+	bool keeps_ttl;		  /* the step puts with NORIKV_TTL_KEEP */
+} NorikvStepOptions;
+
+/*
+ * The version written; index 0: nothing was. 40001 with both versions after the last
+ * retry, 0A000 where several documents are to change and the server has no Commit.
+ */
+extern norikv_version NorikvRunStep(NorikvConnection *connection,
+									const norikv_slice *keys, int n_keys, NorikvStep step,
+									void *arg, const NorikvStepOptions *options);
+
+/* The same for one key, where that is all there is to say. */
 typedef enum NorikvCasAction
 {
 	NORIKV_CAS_LEAVE, /* write nothing: the loop is over */
@@ -318,10 +464,6 @@ typedef enum NorikvCasAction
 	NORIKV_CAS_DELETE
 } NorikvCasAction;
 
-/*
- * From the document that is to the one that shall be: called once per try, in a
- * memory context of the try, with no call under way.
- */
 typedef NorikvCasAction (*NorikvCasStep)(const NorikvDocument *old, norikv_slice *value,
 										 void *arg);
 
@@ -332,7 +474,6 @@ typedef struct NorikvCasOptions
 	int max_retries;
 } NorikvCasOptions;
 
-/* 40001 with both versions after the last retry. */
 extern void NorikvCompareAndSwap(NorikvConnection *connection, norikv_slice key,
 								 NorikvCasStep step, void *arg,
 								 const NorikvCasOptions *options);
