@@ -39,6 +39,27 @@ nk_consistency(const char *name)
 	return NULL;
 }
 
+static void
+check_idempotency_key(norikv_call *call, norikv_slice key)
+{
+	size_t		taken = call->client->prefix.scope_size;
+	size_t		limit =
+		taken < WIRE_MAX_IDEMPOTENCY_KEY ? WIRE_MAX_IDEMPOTENCY_KEY - taken : 0;
+
+	if (key.size > limit && taken > 0)
+		nk_call_fail(call, NORIKV_INVALID_ARGUMENT,
+					 "idempotency key of %zu bytes is too long, the limit is %zu: the "
+					 "client's key prefix takes %zu of %d",
+					 key.size, limit, taken, WIRE_MAX_IDEMPOTENCY_KEY);
+	else if (key.size > limit)
+		nk_call_fail(call, NORIKV_INVALID_ARGUMENT,
+					 "idempotency key of %zu bytes is too long, the limit is %zu",
+					 key.size, limit);
+	else if (memchr(key.data, '\0', key.size) != NULL)
+		nk_call_fail(call, NORIKV_INVALID_ARGUMENT,
+					 "an idempotency key cannot hold a zero byte");
+}
+
 void *
 nk_call_new(norikv_client *client, size_t size, const nk_call_type *type,
 			const norikv_call_options *options)
@@ -69,14 +90,8 @@ nk_call_new(norikv_client *client, size_t size, const nk_call_type *type,
 					 "consistency \"%.100s\" is not known: it must be strong, "
 					 "eventual or bounded_staleness",
 					 options->consistency);
-	else if (options != NULL && options->idempotency_key.size > WIRE_MAX_IDEMPOTENCY_KEY)
-		nk_call_fail(call, NORIKV_INVALID_ARGUMENT,
-					 "idempotency key of %zu bytes is too long, the limit is %d",
-					 options->idempotency_key.size, WIRE_MAX_IDEMPOTENCY_KEY);
-	else if (options != NULL && options->idempotency_key.size > 0 &&
-			 memchr(options->idempotency_key.data, '\0', options->idempotency_key.size))
-		nk_call_fail(call, NORIKV_INVALID_ARGUMENT,
-					 "an idempotency key cannot hold a zero byte");
+	else if (options != NULL && options->idempotency_key.size > 0)
+		check_idempotency_key(call, options->idempotency_key);
 	return call;
 }
 
@@ -105,10 +120,30 @@ nk_call_fail(norikv_call *call, norikv_code code, const char *format, ...)
 bool
 nk_check_key(norikv_call *call, norikv_slice key, int64_t operation)
 {
-	if (key.size >= 1 && key.size <= WIRE_MAX_KEY)
+	size_t		limit = norikv_max_key(call->client);
+
+	if (key.size >= 1 && key.size <= limit)
 		return true;
-	nk_call_fail(call, NORIKV_INVALID_ARGUMENT,
-				 "key of %zu bytes: a key must have 1 to %d", key.size, WIRE_MAX_KEY);
+	if (limit == WIRE_MAX_KEY)
+		nk_call_fail(call, NORIKV_INVALID_ARGUMENT,
+					 "key of %zu bytes: a key must have 1 to %zu", key.size, limit);
+	else
+		nk_call_fail(call, NORIKV_INVALID_ARGUMENT,
+					 "key of %zu bytes: a key must have 1 to %zu, as the client's key "
+					 "prefix takes %zu of %d",
+					 key.size, limit, WIRE_MAX_KEY - limit, WIRE_MAX_KEY);
+	call->error.operation = operation;
+	return false;
+}
+
+bool
+nk_check_bound(norikv_call *call, const char *what, norikv_slice bound, size_t limit,
+			   int64_t operation)
+{
+	if (bound.size <= limit)
+		return true;
+	nk_call_fail(call, NORIKV_INVALID_ARGUMENT, "%s has %zu bytes, the limit is %zu",
+				 what, bound.size, limit);
 	call->error.operation = operation;
 	return false;
 }

@@ -148,6 +148,7 @@ free_memory(norikv_client *client)
 	nk_timers_free(&client->timers);
 	free(client->view.leaders);
 	free(client->nodes);
+	nk_prefix_free(&client->prefix);
 	free(client->authorization);
 	free(client);
 }
@@ -176,8 +177,10 @@ norikv_client_new(const norikv_options *options, norikv_error *error)
 	}
 	client->options = *options;
 	client->options.nodes = client->options.token = NULL;
+	client->options.key_prefix = (norikv_slice) {NULL, 0};
 	client->options.consistency = nk_consistency(options->consistency);
-	if (!init_nodes(client, options->nodes, error))
+	if (!nk_prefix_init(&client->prefix, options->key_prefix, error) ||
+		!init_nodes(client, options->nodes, error))
 	{
 		free_memory(client);
 		return NULL;

@@ -47,22 +47,65 @@ nk_pack_operation(const norikv_operation *from, Norikv__Ext__V1__Operation *to,
 }
 
 static size_t
-operation_room(const norikv_operation *operation)
+operation_room(const commit_call *commit, const norikv_operation *operation)
 {
 	return operation->key.size + operation->value.size + operation->end_key.size +
-		OPERATION_OVERHEAD;
+		2 * NK_PREFIX_ROOM(commit->call.client) + OPERATION_OVERHEAD;
+}
+
+/* The operation with full keys, in room; what it takes of that. */
+static size_t
+full_operation(const commit_call *commit, norikv_operation *operation, char *room)
+{
+	const norikv_client *client = commit->call.client;
+
+	if (client->prefix.key.size == 0)
+		return 0;
+	/* the id is the namespace's own */
+	if (operation->kind == NORIKV_OP_VECTOR_PUT ||
+		operation->kind == NORIKV_OP_VECTOR_DELETE)
+	{
+		operation->vector_namespace =
+			nk_full_key(client, operation->vector_namespace, room);
+		return operation->vector_namespace.size;
+	}
+	if (operation->kind != NORIKV_OP_DELETE_RANGE)
+	{
+		operation->key = nk_full_key(client, operation->key, room);
+		return operation->key.size;
+	}
+	operation->key = nk_full_start(client, operation->key, room);
+	operation->end_key =
+		nk_full_end(client, operation->end_key, room + operation->key.size);
+	return operation->key.size + operation->end_key.size;
+}
+
+/* What the full keys of these operations take at most. */
+static size_t
+keys_room(const commit_call *commit, const norikv_operation *operations, size_t length)
+{
+	const norikv_client *client = commit->call.client;
+	size_t		room = 1;
+
+	if (client->prefix.key.size == 0)
+		return room;
+	for (size_t i = 0; i < length; i++)
+		room += operations[i].key.size + operations[i].end_key.size +
+			operations[i].vector_namespace.size + 2 * NK_PREFIX_ROOM(client);
+	return room;
 }
 
 /* The operations of the chunk that begins with the first of them. */
 static size_t
-chunk_length(const norikv_operation *operations, size_t n_operations)
+chunk_length(const commit_call *commit, const norikv_operation *operations,
+			 size_t n_operations)
 {
-	size_t		bytes = operation_room(&operations[0]);
+	size_t		bytes = operation_room(commit, &operations[0]);
 	size_t		length = 1;
 
 	while (length < n_operations &&
-		   bytes + operation_room(&operations[length]) <= WIRE_CHUNK)
-		bytes += operation_room(&operations[length++]);
+		   bytes + operation_room(commit, &operations[length]) <= WIRE_CHUNK)
+		bytes += operation_room(commit, &operations[length++]);
 	return length;
 }
 
@@ -74,13 +117,19 @@ pack_chunk(commit_call *commit, const norikv_operation *operations, size_t lengt
 	Norikv__Ext__V1__Operation *packed = malloc(length * sizeof(*packed));
 	Norikv__Ext__V1__Operation **pointers = malloc(length * sizeof(*pointers));
 	Norikv__V1__Version *versions = malloc(length * sizeof(*versions));
-	bool		enough = packed != NULL && pointers != NULL && versions != NULL;
+	char	   *keys = malloc(keys_room(commit, operations, length));
+	char	   *room = keys;
+	bool		enough =
+		packed != NULL && pointers != NULL && versions != NULL && keys != NULL;
 
 	if (enough)
 	{
 		for (size_t i = 0; i < length; i++)
 		{
-			nk_pack_operation(&operations[i], &packed[i], &versions[i]);
+			norikv_operation full = operations[i];
+
+			room += full_operation(commit, &full, room);
+			nk_pack_operation(&full, &packed[i], &versions[i]);
 			pointers[i] = &packed[i];
 		}
 		if (commit->n_chunks == 0)
@@ -96,6 +145,7 @@ pack_chunk(commit_call *commit, const norikv_operation *operations, size_t lengt
 	free(packed);
 	free(pointers);
 	free(versions);
+	free(keys);
 	return enough;
 }
 
@@ -105,7 +155,7 @@ pack(commit_call *commit, const norikv_operation *operations, const char *idempo
 	size_t		n = commit->n_operations;
 	size_t		n_chunks = 0;
 
-	for (size_t at = 0; at < n; at += chunk_length(operations + at, n - at))
+	for (size_t at = 0; at < n; at += chunk_length(commit, operations + at, n - at))
 		n_chunks++;
 	commit->chunks = calloc(n_chunks, sizeof(*commit->chunks));
 	commit->results = calloc(n, sizeof(*commit->results));
@@ -113,7 +163,7 @@ pack(commit_call *commit, const norikv_operation *operations, const char *idempo
 		return false;
 	for (size_t at = 0; at < n;)
 	{
-		size_t		length = chunk_length(operations + at, n - at);
+		size_t		length = chunk_length(commit, operations + at, n - at);
 
 		if (!pack_chunk(commit, operations + at, length, idempotency_key,
 						at + length == n))
@@ -160,6 +210,7 @@ commit_message(nk_rpc *rpc, grpc_byte_buffer *message)
 	{
 		const Norikv__Ext__V1__OperationResult *from = response->results[i];
 
+		nk_strip_text(commit->call.client, from->message);
 		commit->results[commit->received++] = (norikv_operation_result) {
 			.code = from->code <= NORIKV_UNAUTHENTICATED ? (norikv_code) from->code
 				: NORIKV_UNKNOWN,
@@ -277,16 +328,15 @@ static const nk_call_type commit_type = {
 static bool
 check_range(norikv_call *call, const norikv_operation *operation, int64_t at)
 {
-	if (operation->key.size > WIRE_MAX_KEY + 1 ||
-		operation->end_key.size > WIRE_MAX_KEY + 1)
-		nk_call_fail(call, NORIKV_INVALID_ARGUMENT,
-					 "a bound of the range to delete has more than %d bytes",
-					 WIRE_MAX_KEY + 1);
-	else if (operation->condition != NORIKV_IF_ANY)
-		nk_call_fail(call, NORIKV_INVALID_ARGUMENT,
-					 "the deletion of a range cannot have a condition");
-	else
+	size_t		limit = norikv_max_key(call->client);
+
+	if (!nk_check_bound(call, "start of the range to delete", operation->key, limit, at) ||
+		!nk_check_bound(call, "end of the range to delete", operation->end_key, limit, at))
+		return false;
+	if (operation->condition == NORIKV_IF_ANY)
 		return true;
+	nk_call_fail(call, NORIKV_INVALID_ARGUMENT,
+				 "the deletion of a range cannot have a condition");
 	call->error.operation = at;
 	return false;
 }
@@ -327,9 +377,9 @@ commit_start(commit_call *commit, const norikv_operation *operations,
 	{
 		if (!check(call, &operations[i], (int64_t) i))
 			return;
-		bytes += operation_room(&operations[i]);
+		bytes += operation_room(commit, &operations[i]);
 	}
-	commit->own_key = nk_idempotency_key(options, commit->key);
+	commit->own_key = nk_idempotency_key(call->client, options, commit->key);
 	if (!commit->own_key)
 		rpc->slot = nk_slot_take(&rpc->client->slots, commit->key);
 	if ((!commit->own_key && rpc->slot == NK_NO_SLOT) ||

@@ -84,7 +84,7 @@ fail_present(nk_write *write)
 	nk_error_set(error, NORIKV_FAILED_PRECONDITION,
 				 "Put of %s on %s: " WORDS_MISMATCH ": " WORDS_MISMATCH_EXPECTED
 				 WORDS_ABSENT WORDS_MISMATCH_PRESENT "%" PRIu64 "/%" PRIu64,
-				 nk_show_key(key, sizeof(key), write->operation.key),
+				 nk_show_key(key, sizeof(key), nk_own_key(write->rpc.client, write->operation.key)),
 				 write->rpc.node->address.name, present.term, present.index);
 	snprintf(error->node, sizeof(error->node), "%s", write->rpc.node->address.name);
 	error->version_mismatch = true;

@@ -162,13 +162,14 @@ describe(nk_rpc *rpc, const char *text, size_t size)
 	snprintf(error->node, sizeof(error->node), "%s", rpc->node->address.name);
 	if (rpc->key.size > 0)
 		used = snprintf(error->text, sizeof(error->text), "%s of %s on %s: %s: ", method,
-						nk_show_key(key, sizeof(key), rpc->key), error->node,
-						nk_code_name(error->code));
+						nk_show_key(key, sizeof(key), nk_own_key(rpc->client, rpc->key)),
+						error->node, nk_code_name(error->code));
 	else
 		used = snprintf(error->text, sizeof(error->text), "%s on %s: %s: ", method,
 						error->node, nk_code_name(error->code));
 	rpc->detail = error->text + used;
 	snprintf(error->text + used, sizeof(error->text) - used, "%.*s", (int) size, text);
+	nk_strip_text(rpc->client, error->text + used);
 }
 
 void

@@ -143,7 +143,8 @@ norikv_call *
 norikv_get(norikv_client *client, norikv_slice key, const norikv_call_options *options)
 {
 	size_t		key_room = key.size <= WIRE_MAX_KEY ? key.size : 0;
-	get_call   *get = nk_call_new(client, sizeof(*get) + key_room, &get_type, options);
+	get_call   *get = nk_call_new(client, sizeof(*get) + NK_PREFIX_ROOM(client) + key_room,
+								  &get_type, options);
 	nk_rpc	   *rpc;
 
 	if (get == NULL)
@@ -152,8 +153,8 @@ norikv_get(norikv_client *client, norikv_slice key, const norikv_call_options *o
 	nk_rpc_init(rpc, client, &get->call, &get_rpc_type);
 	if (get->call.done || !nk_check_key(&get->call, key, -1))
 		return &get->call;
-	memcpy(get->key, key.data, key.size);
-	rpc->key = get->entry.key = (norikv_slice) {get->key, key.size};
+	rpc->key = get->entry.key = nk_full_key(client, key, get->key);
+	nk_strip_key(client, &get->entry.key);
 	nk_rpc_start(rpc, NULL, get->call.deadline);
 	return &get->call;
 }

@@ -30,7 +30,7 @@ typedef struct lane
 typedef struct multi_get_call
 {
 	norikv_call call;
-	norikv_entry *all;			/* the results; their keys are the request's */
+	norikv_entry *all;			/* the results; their keys are the request's, full */
 	size_t		n_keys;
 	key_range	todo;			/* not yet in a segment */
 	key_range	   *refused;		/* segments whose server has no MultiGet */
@@ -72,6 +72,8 @@ finish_if_complete(multi_get_call *many)
 {
 	if (many->missing > 0 || many->call.done)
 		return;
+	for (size_t i = 0; i < many->n_keys; i++)
+		nk_strip_key(many->call.client, &many->all[i].key);
 	many->call.entries = many->all;
 	many->call.n_entries = many->n_keys;
 	many->call.done = true;
@@ -326,6 +328,7 @@ static const nk_call_type multi_get_type = {
 static bool
 copy_keys(multi_get_call *many, const norikv_slice *keys, size_t n_keys)
 {
+	const norikv_client *client = many->call.client;
 	size_t		bytes = 0;
 	size_t		segments;
 	char	   *at;
@@ -334,7 +337,7 @@ copy_keys(multi_get_call *many, const norikv_slice *keys, size_t n_keys)
 	{
 		if (!nk_check_key(&many->call, keys[i], (int64_t) i))
 			return false;
-		bytes += keys[i].size;
+		bytes += NK_PREFIX_ROOM(client) + keys[i].size;
 	}
 	at = malloc(n_keys * sizeof(norikv_entry) + bytes + 1);
 	many->all = (norikv_entry *) at;
@@ -349,9 +352,8 @@ copy_keys(multi_get_call *many, const norikv_slice *keys, size_t n_keys)
 	at += n_keys * sizeof(norikv_entry);
 	for (size_t i = 0; i < n_keys; i++)
 	{
-		memcpy(at, keys[i].data, keys[i].size);
-		many->all[i].key = (norikv_slice) {at, keys[i].size};
-		at += keys[i].size;
+		many->all[i].key = nk_full_key(client, keys[i], at);
+		at += many->all[i].key.size;
 	}
 	many->n_keys = many->missing = many->todo.end = n_keys;
 	return true;

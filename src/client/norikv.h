@@ -82,6 +82,8 @@ extern "C"
 #define NORIKV_MAX_NAMESPACE 256
 #define NORIKV_MAX_VECTOR_ID 512
 #define NORIKV_MAX_DIMENSIONS 4096
+/* Of what is put in front of the keys of a client: the option key_prefix. */
+#define NORIKV_MAX_KEY_PREFIX 256
 
 typedef struct norikv_slice
 {
@@ -167,6 +169,17 @@ typedef struct norikv_options
 	const char *nodes;
 	/* Sent as "authorization: Bearer ..." with every call; NULL: not sent. */
 	const char *token;
+	/*
+	 * The part of the store that the client sees: keys that begin with these bytes, at
+	 * most NORIKV_MAX_KEY_PREFIX of them. Copied; empty: the whole store. Whatever
+	 * names keys - keys, bounds and prefixes of ranges, namespaces - is taken and shown
+	 * relative to it, in errors too; an empty bound means the first or the last key of
+	 * the part; idempotency keys are the part's own. Of changes and indexes, those of
+	 * the part are shown. A quota of the part as a whole can be looked at, and not be
+	 * set: it is for whoever has more than the part. No call of the client reads,
+	 * changes or learns of a key outside, whatever bytes it is given.
+	 */
+	norikv_slice key_prefix;
 	uint32_t	timeout_ms;		/* a call with its retries, a page of a scan; 5000 */
 	uint32_t	attempt_timeout_ms; /* one try, or a pause within a stream; 1000 */
 	uint32_t	connect_timeout_ms; /* one connection; 1000 */
@@ -198,6 +211,9 @@ extern norikv_client *norikv_client_new(const norikv_options *options,
 /* Checks a nodes string as norikv_client_new() would. */
 extern bool norikv_nodes_valid(const char *nodes, norikv_error *error);
 
+/* The longest key that the client takes: NORIKV_MAX_KEY, less its key_prefix. */
+extern size_t norikv_max_key(const norikv_client *client);
+
 /*
  * Cancels what is under way, waits for gRPC to let go of it (a second at most),
  * and closes the connections. Calls not yet freed are freed.
@@ -214,8 +230,8 @@ typedef struct norikv_call_options
 	uint32_t	timeout_ms;		/* 0: the client's */
 	const char *consistency;	/* reads; NULL: the client's */
 	/*
-	 * Writes; at most 512 bytes, none of them zero; empty: the client makes one of its
-	 * own. A Commit that travels as single calls adds the operation's number to it.
+	 * Writes; at most 512 bytes, fewer where the client has a key_prefix, none of them
+	 * zero; empty: the client makes one of its own. A Commit that travels as single calls adds the operation's number to it.
 	 */
 	norikv_slice idempotency_key;
 } norikv_call_options;
@@ -688,7 +704,7 @@ extern const norikv_cluster_view *norikv_call_view(const norikv_call *call);
 
 /* ---- Helpers ---- */
 
-/* The shard of a key: jump consistent hash (Lamping and Veach) of its XXH64. */
+/* The shard of a key, with the key_prefix, if there is one: jump consistent hash (Lamping and Veach) of its XXH64. */
 extern uint32_t norikv_shard_of(norikv_slice key, uint32_t total_shards);
 
 /*

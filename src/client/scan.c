@@ -23,13 +23,13 @@ typedef struct scan_call
 {
 	norikv_call call;
 	nk_rpc		rpc;
-	norikv_scan_request request;	/* start and end in bounds */
+	norikv_scan_request request;	/* start and end, full, in bounds */
 	scan_page	pages[2];
 	int			current;		/* the page with the reader, if filled */
 	bool		ended;			/* the stream has */
 	bool		broken;			/* an attempt broke: the next page has moved */
 	uint64_t	rows;			/* received */
-	size_t		last_size;		/* of the last key received */
+	size_t		last_size;		/* of the last key received, a full one */
 	char		last[WIRE_MAX_KEY + 1];
 	char		bounds[];
 } scan_call;
@@ -95,10 +95,13 @@ fill(scan_call *scan, scan_page *page, const Norikv__Ext__V1__ScanChunk *chunk)
 	{
 		const Norikv__Ext__V1__Entry *entry = chunk->entries[i];
 
-		if (entry->key.len < 1 || entry->key.len > WIRE_MAX_KEY)
+		norikv_slice key = nk_bytes(entry->key);
+
+		if (key.size < 1 || key.size > WIRE_MAX_KEY ||
+			!nk_strip_key(scan->call.client, &key))
 			return false;
 		page->entries[i] = (norikv_entry) {
-			.key = nk_bytes(entry->key),
+			.key = key,
 			.value = nk_bytes(entry->value),
 			.version = {entry->version_term, entry->version_index},
 			.expires_at_ms = entry->expires_at_ms,
@@ -133,8 +136,8 @@ scan_message(nk_rpc *rpc, grpc_byte_buffer *message)
 	if (!fill(scan, page, chunk))
 		return false;
 	scan->rows += chunk->n_entries;
-	scan->last_size = page->entries[page->n_entries - 1].key.size;
-	memcpy(scan->last, page->entries[page->n_entries - 1].key.data, scan->last_size);
+	scan->last_size = chunk->entries[chunk->n_entries - 1]->key.len;
+	memcpy(scan->last, chunk->entries[chunk->n_entries - 1]->key.data, scan->last_size);
 	if (page == &scan->pages[scan->current])
 		show(scan);
 	else
@@ -242,18 +245,6 @@ static const nk_call_type scan_type = {
 	.next = scan_next,
 };
 
-static bool
-check_bound(scan_call *scan, const char *name, norikv_slice bound)
-{
-	/* one byte more than a key, as the first key after the longest one has */
-	if (bound.size <= WIRE_MAX_KEY + 1)
-		return true;
-	nk_call_fail(&scan->call, NORIKV_INVALID_ARGUMENT,
-				 "%s of a scan has %zu bytes, the limit is %d", name, bound.size,
-				 WIRE_MAX_KEY + 1);
-	return false;
-}
-
 norikv_call *
 norikv_scan(norikv_client *client, const norikv_scan_request *request,
 			const norikv_call_options *options)
@@ -262,23 +253,25 @@ norikv_scan(norikv_client *client, const norikv_scan_request *request,
 	norikv_slice end = request->end;
 	size_t		room = start.size <= WIRE_MAX_KEY + 1 && end.size <= WIRE_MAX_KEY + 1
 		? start.size + end.size : 0;
-	scan_call  *scan = nk_call_new(client, sizeof(*scan) + room, &scan_type, options);
+	/* one byte more than a key, as the first key after the longest one has */
+	size_t		limit = norikv_max_key(client) + 1;
+	scan_call  *scan =
+		nk_call_new(client, sizeof(*scan) + 2 * NK_PREFIX_ROOM(client) + room, &scan_type,
+					options);
 
 	if (scan == NULL)
 		return nk_call_no_memory();
 	nk_rpc_init(&scan->rpc, client, &scan->call, &scan_rpc_type);
 	wire_arena_init(&scan->pages[0].arena);
 	wire_arena_init(&scan->pages[1].arena);
-	if (scan->call.done || !check_bound(scan, "start", start) ||
-		!check_bound(scan, "end", end))
+	if (scan->call.done ||
+		!nk_check_bound(&scan->call, "start of a scan", start, limit, -1) ||
+		!nk_check_bound(&scan->call, "end of a scan", end, limit, -1))
 		return &scan->call;
-	if (start.size > 0)
-		memcpy(scan->bounds, start.data, start.size);
-	if (end.size > 0)
-		memcpy(scan->bounds + start.size, end.data, end.size);
 	scan->request = *request;
-	scan->request.start.data = scan->bounds;
-	scan->request.end.data = scan->bounds + start.size;
+	scan->request.start = nk_full_start(client, start, scan->bounds);
+	scan->request.end =
+		nk_full_end(client, end, scan->bounds + scan->request.start.size);
 	scan->rpc.unlimited = true;
 	nk_rpc_start(&scan->rpc, pack_request(scan), scan->call.deadline);
 	return &scan->call;

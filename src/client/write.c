@@ -246,12 +246,17 @@ static const nk_call_type write_type = {
 };
 
 bool
-nk_idempotency_key(const norikv_call_options *options, char key[NK_IDEMPOTENCY_KEY_SIZE])
+nk_idempotency_key(const norikv_client *client, const norikv_call_options *options,
+				   char key[NK_IDEMPOTENCY_KEY_SIZE])
 {
+	const nk_prefix *prefix = &client->prefix;
+
 	if (options == NULL || options->idempotency_key.size == 0)
 		return false;
-	memcpy(key, options->idempotency_key.data, options->idempotency_key.size);
-	key[options->idempotency_key.size] = '\0';
+	memcpy(key, prefix->scope, prefix->scope_size);
+	memcpy(key + prefix->scope_size, options->idempotency_key.data,
+		   options->idempotency_key.size);
+	key[prefix->scope_size + options->idempotency_key.size] = '\0';
 	return true;
 }
 
@@ -282,9 +287,8 @@ start(write_call *write, const norikv_operation *operation,
 	char		key[NK_IDEMPOTENCY_KEY_SIZE];
 	bool		own_key;
 
-	memcpy(write->key, operation->key.data, operation->key.size);
-	copy.key.data = write->key;
-	own_key = nk_idempotency_key(options, key);
+	copy.key = nk_full_key(call->client, operation->key, write->key);
+	own_key = nk_idempotency_key(call->client, options, key);
 	if (!nk_write_start(&write->write, call->client, call, &call->arena, show, &copy,
 						own_key ? key : NULL))
 		nk_call_fail(call, NORIKV_RESOURCE_EXHAUSTED, "out of memory");
@@ -296,7 +300,8 @@ norikv_write(norikv_client *client, const norikv_operation *operation,
 {
 	size_t		key_room = operation->key.size <= WIRE_MAX_KEY ? operation->key.size : 0;
 	write_call *write =
-		nk_call_new(client, sizeof(*write) + key_room, &write_type, options);
+		nk_call_new(client, sizeof(*write) + NK_PREFIX_ROOM(client) + key_room,
+					&write_type, options);
 	norikv_operation_result *result;
 
 	if (write == NULL)
