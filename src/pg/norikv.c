@@ -12,6 +12,7 @@
 #include "fdw/write.h"
 #include "fdw/fdw.h"
 #include "fdw/lookup_join.h"
+#include "worker/keeper.h"
 #include "worker/launcher.h"
 
 PG_MODULE_MAGIC;
@@ -71,6 +72,7 @@ _PG_init(void)
 	{
 		NorikvStatInit();
 		NorikvLauncherInit();
+		NorikvKeeperInit();
 
 		/*
 		 * Only here: without preload the settings of the embedded server are not

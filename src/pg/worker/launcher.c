@@ -25,6 +25,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "keeper.h"
 #include "worker.h"
 
 #define SHORTEST_PAUSE 100 /* ms between an end and the next start */
@@ -423,7 +424,7 @@ shut_down(Launcher *self)
 {
 	TimestampTz give_up = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), END_TIMEOUT);
 
-	while (self->process.pid != 0 && backends_attached() &&
+	while (self->process.pid != 0 && (backends_attached() || NorikvKeeperRuns()) &&
 		   GetCurrentTimestamp() < give_up)
 	{
 		pg_usleep(POLL_US);

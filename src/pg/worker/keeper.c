@@ -1,0 +1,444 @@
+/*
+ * keeper.c - the background worker "norikv keeper": its loop, its clients.
+ *
+ * What must hold:
+ * - An error in a module ends the process, and PostgreSQL starts it again in a
+ *   second; nothing it needs is in its own memory only.
+ * - gRPC's threads never take a signal: all are blocked while the library works, and
+ *   taken between two rounds.
+ * - It sleeps on its latch where nothing is under way. Calls are waited for in slices,
+ *   since the library's queue cannot wake a latch.
+ * - With the postmaster it ends at once: nobody is left whose lease it could renew.
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "port/atomics.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "storage/lwlock.h"
+#include "storage/pmsignal.h"
+#include "storage/proc.h"
+#include "storage/shmem.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+
+#include "keeper.h"
+#include "launcher.h"
+#include "lease.h"
+
+#define SLICE_MS 1			/* of a wait for calls that end soon */
+#define SWEEP_MS (30 * 1000) /* between two looks for endpoints without use */
+#define SHUTDOWN_MS 3000	/* at most, for what is to be finished */
+#define GRACE_MS 200		/* at least, for backends that end with us */
+
+static const NorikvKeeperModule *const modules[] = {
+	&NorikvLeaseModule,
+};
+
+typedef struct SharedKeeper
+{
+	pg_atomic_uint32 running;
+	pg_atomic_uint32 proc; /* its place among the PGPROCs */
+	pg_atomic_uint64 wake_at; /* boot time at which it looks by itself */
+} SharedKeeper;
+
+struct NorikvKeeperClient
+{
+	dlist_node node;
+	int number; /* of the endpoint */
+	uint64 serial;
+	bool embedded;
+	uint32 generation;
+	norikv_client *client;
+	dlist_head calls;
+	int n_streams; /* of them */
+	int n_calls;   /* the others */
+};
+
+static SharedKeeper *shared = NULL;
+static dlist_head clients = DLIST_STATIC_INIT(clients);
+static shmem_request_hook_type next_shmem_request_hook = NULL;
+static shmem_startup_hook_type next_shmem_startup_hook = NULL;
+
+extern PGDLLEXPORT void NorikvKeeperMain(Datum argument)
+	__attribute__((visibility("default")));
+
+/* ---- Shared memory ---- */
+
+static void
+request_shared_memory(void)
+{
+	if (next_shmem_request_hook != NULL)
+		next_shmem_request_hook();
+	RequestAddinShmemSpace(MAXALIGN(sizeof(SharedKeeper)));
+}
+
+static void
+attach_shared_memory(void)
+{
+	bool found;
+
+	if (next_shmem_startup_hook != NULL)
+		next_shmem_startup_hook();
+	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+	shared = ShmemInitStruct("norikv keeper", sizeof(SharedKeeper), &found);
+	if (!found)
+	{
+		pg_atomic_init_u32(&shared->running, 0);
+		pg_atomic_init_u32(&shared->proc, 0);
+		pg_atomic_init_u64(&shared->wake_at, 0);
+	}
+	LWLockRelease(AddinShmemInitLock);
+}
+
+void
+NorikvKeeperInit(void)
+{
+	BackgroundWorker worker;
+
+	NorikvEndpointInit();
+	NorikvLeaseInit();
+	next_shmem_request_hook = shmem_request_hook;
+	shmem_request_hook = request_shared_memory;
+	next_shmem_startup_hook = shmem_startup_hook;
+	shmem_startup_hook = attach_shared_memory;
+	if (IsBinaryUpgrade)
+		return;
+
+	memset(&worker, 0, sizeof(worker));
+	worker.bgw_flags = BGWORKER_SHMEM_ACCESS;
+	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	worker.bgw_restart_time = 1;
+	strlcpy(worker.bgw_library_name, "norikv", sizeof(worker.bgw_library_name));
+	strlcpy(worker.bgw_function_name, "NorikvKeeperMain",
+			sizeof(worker.bgw_function_name));
+	strlcpy(worker.bgw_name, "norikv keeper", sizeof(worker.bgw_name));
+	strlcpy(worker.bgw_type, "norikv keeper", sizeof(worker.bgw_type));
+	RegisterBackgroundWorker(&worker);
+}
+
+bool
+NorikvKeeperRuns(void)
+{
+	return shared != NULL && pg_atomic_read_u32(&shared->running) != 0;
+}
+
+/* One that is to look earlier than this by itself is not woken. */
+void
+NorikvKeeperWake(int64 at)
+{
+	if (shared == NULL)
+		return;
+	pg_memory_barrier();
+	if (pg_atomic_read_u32(&shared->running) != 0 &&
+		(int64) pg_atomic_read_u64(&shared->wake_at) > at)
+		SetLatch(&ProcGlobal->allProcs[pg_atomic_read_u32(&shared->proc)].procLatch);
+}
+
+/* ---- Clients ---- */
+
+static void
+close_client(NorikvKeeperClient *client)
+{
+	norikv_client_free(client->client);
+	dlist_delete(&client->node);
+	pfree(client);
+}
+
+static bool
+is_current(const NorikvKeeperClient *client)
+{
+	return client->serial == NorikvEndpointSerial(client->number) &&
+		   (!client->embedded || client->generation == NorikvEmbeddedGeneration());
+}
+
+/* Those of endpoints that are gone, and of an earlier run of the embedded server. */
+static void
+close_old_clients(void)
+{
+	dlist_mutable_iter iter;
+
+	dlist_foreach_modify(iter, &clients)
+	{
+		NorikvKeeperClient *client = dlist_container(NorikvKeeperClient, node, iter.cur);
+
+		if (dlist_is_empty(&client->calls) && !is_current(client))
+			close_client(client);
+	}
+}
+
+static norikv_client *
+make_client(const NorikvEndpoint *endpoint)
+{
+	norikv_options options;
+	norikv_error error;
+	norikv_client *client;
+
+	norikv_options_init(&options);
+	options.nodes = endpoint->nodes;
+	options.token = endpoint->token[0] == '\0' ? NULL : endpoint->token;
+	options.timeout_ms = endpoint->timeout;
+	options.attempt_timeout_ms = endpoint->attempt_timeout;
+	options.connect_timeout_ms = endpoint->connect_timeout;
+	options.max_retries = endpoint->max_retries;
+	options.trust_cas = endpoint->trust_cas;
+	client = norikv_client_new(&options, &error);
+	/* A backend's client was made of the same. */
+	if (client == NULL)
+		elog(ERROR, "could not make a client: %s", error.text);
+	return client;
+}
+
+NorikvKeeperClient *
+NorikvKeeperClientFor(int number)
+{
+	NorikvKeeperClient *client;
+	NorikvEndpoint endpoint;
+	dlist_iter iter;
+
+	dlist_foreach(iter, &clients)
+	{
+		client = dlist_container(NorikvKeeperClient, node, iter.cur);
+		if (client->number == number && is_current(client))
+			return client;
+	}
+	NorikvEndpointCopy(number, &endpoint);
+	if (endpoint.embedded && NorikvEmbeddedGeneration() == 0)
+		return NULL;
+	client = MemoryContextAllocZero(TopMemoryContext, sizeof(NorikvKeeperClient));
+	client->number = number;
+	client->serial = NorikvEndpointSerial(number);
+	client->embedded = endpoint.embedded;
+	client->generation = NorikvEmbeddedGeneration();
+	dlist_init(&client->calls);
+	client->client = make_client(&endpoint);
+	explicit_bzero(&endpoint, sizeof(endpoint));
+	dlist_push_head(&clients, &client->node);
+	return client;
+}
+
+norikv_client *
+NorikvKeeperClientHandle(const NorikvKeeperClient *client)
+{
+	return client->client;
+}
+
+void
+NorikvKeeperTrack(NorikvKeeperCall *call, NorikvKeeperClient *client,
+				  norikv_call *started, bool stream)
+{
+	Assert(call->call == NULL);
+	call->client = client;
+	call->call = started;
+	call->stream = stream;
+	dlist_push_tail(&client->calls, &call->node);
+	if (stream)
+		client->n_streams++;
+	else
+		client->n_calls++;
+}
+
+void
+NorikvKeeperDrop(NorikvKeeperCall *call)
+{
+	if (call->call == NULL)
+		return;
+	norikv_call_free(call->call);
+	call->call = NULL;
+	dlist_delete(&call->node);
+	if (call->stream)
+		call->client->n_streams--;
+	else
+		call->client->n_calls--;
+}
+
+/* A call that ends soon; the library waits until one list of calls has ended. */
+static norikv_call *
+first_short_call(NorikvKeeperClient *client)
+{
+	dlist_iter iter;
+
+	dlist_foreach(iter, &client->calls)
+	{
+		NorikvKeeperCall *call = dlist_container(NorikvKeeperCall, node, iter.cur);
+
+		if (!call->stream)
+			return call->call;
+	}
+	return NULL;
+}
+
+/*
+ * Lets all calls progress; returns whether some end soon, and have been waited for.
+ * The slice goes to one client: the others' calls are seen a slice late at most.
+ */
+static bool
+poll_clients(bool *any_stream)
+{
+	bool waited = false;
+	dlist_iter iter;
+
+	*any_stream = false;
+	dlist_foreach(iter, &clients)
+	{
+		NorikvKeeperClient *client = dlist_container(NorikvKeeperClient, node, iter.cur);
+		norikv_call *call = NULL;
+
+		if (dlist_is_empty(&client->calls))
+			continue;
+		*any_stream |= client->n_streams > 0;
+		if (client->n_calls > 0)
+			call = first_short_call(client);
+		(void) norikv_wait(client->client, &call, call != NULL,
+						   call != NULL && !waited ? SLICE_MS : 0);
+		waited |= call != NULL;
+	}
+	return waited;
+}
+
+/* ---- The loop ---- */
+
+/* Cancels what is under way, and waits for gRPC to let go of it. */
+static void
+stop_running(int code, Datum arg)
+{
+	sigset_t saved;
+
+	NorikvBlockSignals(&saved);
+	while (!dlist_is_empty(&clients))
+		close_client(
+			dlist_container(NorikvKeeperClient, node, dlist_head_node(&clients)));
+	NorikvRestoreSignals(&saved);
+	pg_atomic_write_u32(&shared->running, 0);
+}
+
+static void
+start_running(void)
+{
+	pg_atomic_write_u32(&shared->proc, MyProc - ProcGlobal->allProcs);
+	pg_atomic_write_u64(&shared->wake_at, (uint64) NORIKV_KEEPER_NEVER);
+	pg_write_barrier();
+	pg_atomic_write_u32(&shared->running, 1);
+	before_shmem_exit(stop_running, (Datum) 0);
+	for (int i = 0; i < lengthof(modules); i++)
+		modules[i]->start();
+}
+
+/*
+ * Runs all steps; the boot time of the next. Meanwhile everybody who has something
+ * to do sets the latch, since a step may have looked already.
+ */
+static int64
+run_steps(int64 now)
+{
+	int64 next = NORIKV_KEEPER_NEVER;
+
+	pg_atomic_write_u64(&shared->wake_at, (uint64) NORIKV_KEEPER_NEVER);
+	pg_memory_barrier();
+	for (int i = 0; i < lengthof(modules); i++)
+	{
+		int64 at = modules[i]->step(now);
+
+		next = Min(next, at);
+	}
+	pg_atomic_write_u64(&shared->wake_at, (uint64) next);
+	return next;
+}
+
+/*
+ * One round, with signals blocked: whether to sleep after it, and until when. Steps
+ * come after the poll, so that a call they start leaves at once with the next one.
+ */
+static bool
+run_round(int64 *next)
+{
+	sigset_t saved;
+	bool any_stream;
+	bool waited;
+
+	NorikvBlockSignals(&saved);
+	waited = poll_clients(&any_stream);
+	*next = run_steps(NorikvBootTime());
+	close_old_clients();
+	if (!waited)
+		waited = poll_clients(&any_stream);
+	NorikvRestoreSignals(&saved);
+	if (any_stream)
+		*next = Min(*next, NorikvBootTime() + NORIKV_KEEPER_STREAM_MS);
+	return !waited;
+}
+
+/* The latch says that there is something new in shared memory, or a signal came. */
+static void
+sleep_until(int64 next)
+{
+	int64 timeout = next == NORIKV_KEEPER_NEVER ? -1 : Max(next - NorikvBootTime(), 0);
+	int events = WL_LATCH_SET | WL_EXIT_ON_PM_DEATH;
+
+	if (timeout >= 0)
+		events |= WL_TIMEOUT;
+	(void) WaitLatch(MyLatch, events, (long) Min(timeout, INT_MAX), PG_WAIT_EXTENSION);
+	ResetLatch(MyLatch);
+}
+
+/* Asked to end: what the modules want to finish, and what backends leave meanwhile. */
+static bool
+may_end(int64 asked_at)
+{
+	int64 now = NorikvBootTime();
+	bool busy = now < asked_at + GRACE_MS;
+
+	for (int i = 0; i < lengthof(modules); i++)
+		busy |= modules[i]->busy(now);
+	return !busy || now >= asked_at + SHUTDOWN_MS;
+}
+
+void
+NorikvKeeperMain(Datum argument)
+{
+	int64 asked_at = 0; /* to end */
+	int64 next_sweep;
+
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGTERM, SignalHandlerForShutdownRequest);
+	BackgroundWorkerUnblockSignals();
+	MemoryContextSwitchTo(AllocSetContextCreate(TopMemoryContext, "norikv keeper",
+												ALLOCSET_DEFAULT_SIZES));
+	start_running();
+	next_sweep = NorikvBootTime() + SWEEP_MS;
+	for (;;)
+	{
+		int64 next;
+		bool idle = run_round(&next);
+
+		if (NorikvBootTime() >= next_sweep)
+		{
+			NorikvEndpointSweep();
+			next_sweep = NorikvBootTime() + SWEEP_MS;
+		}
+		if (ShutdownRequestPending && asked_at == 0)
+			asked_at = NorikvBootTime();
+		if (asked_at != 0 && may_end(asked_at))
+			break;
+		if (asked_at != 0)
+			next = Min(next, NorikvBootTime() + 10);
+		if (idle)
+			sleep_until(Min(next, next_sweep));
+		else if (!PostmasterIsAlive())
+			proc_exit(1);
+		CHECK_FOR_INTERRUPTS();
+		if (ConfigReloadPending)
+		{
+			ConfigReloadPending = false;
+			ProcessConfigFile(PGC_SIGHUP);
+		}
+		MemoryContextReset(CurrentMemoryContext);
+	}
+
+	/* 0 would mean that it is never to be started again. */
+	proc_exit(1);
+}
