@@ -36,6 +36,7 @@ typedef struct cli_options
 	bool		reverse;
 	bool		keys_only;
 	bool		count;
+	const char *prefix;
 	uint64_t	interval_ms;
 	uint64_t	changes;		/* watch: ends after so many; 0: never */
 	const char *idempotency_key;
@@ -68,6 +69,11 @@ extern cli_exit cli_fail(const norikv_error *error);
 extern bool cli_is_command(const char *name);
 extern cli_exit cli_run(norikv_client *client, const cli_options *options,
 						const char *name, int argc, char **argv);
+
+/* ---- watch.c ---- */
+
+extern cli_exit cli_watch(norikv_client *client, const cli_options *options, int argc,
+						  char **argv);
 
 /* ---- main.c ---- */
 

@@ -335,66 +335,6 @@ info(norikv_client *client, const cli_options *options, int argc, char **argv)
 	return result;
 }
 
-/* ---- watch ---- */
-
-static void
-sleep_ms(uint64_t ms)
-{
-	struct timespec time = {(time_t) (ms / 1000), (long) (ms % 1000) * 1000000};
-
-	/* a signal ends it, and the loop around it */
-	nanosleep(&time, NULL);
-}
-
-static cli_exit
-watch(norikv_client *client, const cli_options *options, int argc, char **argv)
-{
-	norikv_call_options call_opts = call_options(options);
-	norikv_version last = {0, 0};
-	bool		first = true;
-	uint64_t	printed = 0;
-	cli_exit	result = CLI_OK;
-	norikv_slice key;
-
-	(void) argc;
-	if (!cli_parse_key(options, argv[0], &key))
-		return CLI_USAGE;
-	while (result == CLI_OK && !cli_stopped)
-	{
-		norikv_call *call = norikv_get(client, key, &call_opts);
-		const norikv_entry *entry = norikv_call_entry(call);
-
-		if (!cli_wait(client, call))
-			result = CLI_OK;	/* how a watch normally ends */
-		else if (norikv_call_error(call)->code != NORIKV_OK)
-			result = cli_fail(norikv_call_error(call));
-		else
-		{
-			entry = norikv_call_entry(call);
-			if (first || entry->version.index != last.index ||
-				entry->version.term != last.term)
-			{
-				if (entry->version.index == 0)
-					fputs("(absent)", stdout);
-				else
-					cli_print_field(options, entry->value);
-				cli_end_record(options);
-				fflush(stdout);
-				last = entry->version;
-				first = false;
-				printed++;
-			}
-		}
-		norikv_call_free(call);
-		if (ferror(stdout) || (options->changes > 0 && printed >= options->changes))
-			break;
-		if (result == CLI_OK && !cli_stopped)
-			sleep_ms(options->interval_ms);
-	}
-	free((void *) key.data);
-	return result;
-}
-
 /* ---- The table ---- */
 
 static const struct
@@ -410,7 +350,7 @@ static const struct
 	{"scan", 0, 1, scan},
 	{"ping", 0, 0, ping},
 	{"info", 0, 0, info},
-	{"watch", 1, 1, watch},
+	{"watch", 0, 1, cli_watch},
 };
 
 static int

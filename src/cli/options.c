@@ -20,7 +20,8 @@ static const char help_text[] =
 "  scan [PREFIX]      print key, tab, value of every key, in byte order\n"
 "  ping               one round trip and how long it took\n"
 "  info               what the server is and can do\n"
-"  watch KEY          print the value whenever it has changed\n"
+"  watch KEY          print the value, and again whenever it has changed\n"
+"  watch --prefix P   print each change of a key that begins with P: what, key, version\n"
 "\n"
 "Options:\n"
 "  -n, --nodes LIST           host:port, [v6]:port or unix:/path, several with commas\n"
@@ -39,8 +40,9 @@ static const char help_text[] =
 "      --reverse              scan: from the last key to the first\n"
 "      --keys-only            scan: without values\n"
 "      --count                scan: only how many keys there are\n"
-"      --interval TIME        watch: how often it looks (1s)\n"
-"      --changes N            watch: ends after so many values\n"
+"      --prefix PREFIX        watch: all keys that begin with it; empty: all\n"
+"      --interval TIME        watch: how often it looks where the server does not tell (1s)\n"
+"      --changes N            watch: ends after so many values, or changes\n"
 "  -h, --help                 this text\n"
 "  -V, --version              the version\n"
 "\n"
@@ -155,7 +157,7 @@ enum
 {
 	OPTION_TTL = 256, OPTION_IF_ABSENT, OPTION_IF_VERSION, OPTION_IDEMPOTENCY_KEY,
 	OPTION_START, OPTION_END, OPTION_LIMIT, OPTION_REVERSE, OPTION_KEYS_ONLY,
-	OPTION_COUNT, OPTION_INTERVAL, OPTION_CHANGES
+	OPTION_COUNT, OPTION_PREFIX, OPTION_INTERVAL, OPTION_CHANGES
 };
 
 static const struct option long_options[] = {
@@ -176,6 +178,7 @@ static const struct option long_options[] = {
 	{"reverse", no_argument, NULL, OPTION_REVERSE},
 	{"keys-only", no_argument, NULL, OPTION_KEYS_ONLY},
 	{"count", no_argument, NULL, OPTION_COUNT},
+	{"prefix", required_argument, NULL, OPTION_PREFIX},
 	{"interval", required_argument, NULL, OPTION_INTERVAL},
 	{"changes", required_argument, NULL, OPTION_CHANGES},
 	{NULL, 0, NULL, 0}
@@ -233,6 +236,9 @@ apply(int option, const char *value, cli_options *options)
 			return true;
 		case OPTION_COUNT:
 			options->count = true;
+			return true;
+		case OPTION_PREFIX:
+			options->prefix = value;
 			return true;
 		case OPTION_INTERVAL:
 			return cli_parse_duration(value, &options->interval_ms) &&

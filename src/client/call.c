@@ -271,6 +271,24 @@ norikv_call_view(const norikv_call *call)
 	return call->view;
 }
 
+const norikv_changes *
+norikv_call_changes(const norikv_call *call)
+{
+	return call->changes;
+}
+
+bool
+norikv_call_watching(const norikv_call *call)
+{
+	return call->watching;
+}
+
+const norikv_usage_counts *
+norikv_call_usage(const norikv_call *call)
+{
+	return call->usage;
+}
+
 bool
 norikv_call_next(norikv_call *call)
 {

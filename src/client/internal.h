@@ -178,6 +178,9 @@ typedef enum nk_method
 	NK_MULTI_GET,
 	NK_COMMIT,
 	NK_SCAN,
+	NK_WATCH,
+	NK_SET_QUOTA,
+	NK_USAGE,
 	NK_HEALTH,
 	NK_METHODS
 } nk_method;
@@ -331,6 +334,7 @@ struct nk_rpc
 	bool		alone;			/* not again in a group */
 	bool		anyway;			/* also where the node is not ready */
 	bool		patient;		/* a stream that may say nothing for ever */
+	bool		endless;		/* tried again for ever */
 	bool		unlimited;		/* a stream: no deadline of gRPC's, only the timer */
 	uint32_t	slot;			/* NK_NO_SLOT: the caller's key, or a read */
 	uint32_t	item;			/* for its owner */
@@ -416,6 +420,8 @@ extern nk_verdict nk_attempt_verdict(const nk_rpc *rpc);
 extern void nk_note_silence(nk_rpc *rpc);
 /* An attempt has completed: finish, or arrange for another one. */
 extern void nk_retry_after_attempt(nk_rpc *rpc);
+/* Another try, whatever the attempt's status was: it goes where the last one did not. */
+extern void nk_retry_stream(nk_rpc *rpc);
 /* A node could not be reached: the next one. why NULL: in time. */
 extern void nk_retry_unreachable(nk_rpc *rpc, const char *why);
 
@@ -482,6 +488,9 @@ struct norikv_call
 	const norikv_cluster_view *view;
 	uint64_t	count;
 	bool		snapshot_moved;
+	const norikv_changes *changes;
+	bool		watching;
+	const norikv_usage_counts *usage;
 };
 
 /* A call of at least sizeof(norikv_call) bytes; NULL when out of memory. */
@@ -574,6 +583,7 @@ struct norikv_client
 	size_t		n_gathered;
 	nk_group   *write_groups;	/* under way */
 	size_t		n_orphans;		/* freed writes in these */
+	uint32_t	n_watches;
 	uint64_t	random;
 	nk_time		wait_began;		/* the wait under way, or the last one */
 	bool		closing;

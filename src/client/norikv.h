@@ -549,7 +549,7 @@ typedef struct norikv_watch_request
 {
 	norikv_slice start;			/* inclusive; empty: from the first key */
 	norikv_slice end;			/* exclusive; empty: to the last key */
-	norikv_version after;		/* index 0: from now on */
+	norikv_version after;		/* term and index 0: from now on */
 	uint64_t	history;		/* of after, as norikv_changes says; 0: not known */
 } norikv_watch_request;
 

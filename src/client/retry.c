@@ -103,7 +103,7 @@ try_again(nk_rpc *rpc)
 	rpc->tries++;
 	if (rpc->tries >= nodes)
 		pause = nk_backoff(rpc->tries / nodes - 1, nk_random(client));
-	if (rpc->once || rpc->tries > client->options.max_retries ||
+	if (rpc->once || (!rpc->endless && rpc->tries > client->options.max_retries) ||
 		now + pause >= rpc->deadline)
 	{
 		nk_rpc_end(rpc);
@@ -162,6 +162,14 @@ nk_retry_after_attempt(nk_rpc *rpc)
 		nk_rpc_end(rpc);
 	else
 		try_again(rpc);
+}
+
+void
+nk_retry_stream(nk_rpc *rpc)
+{
+	nk_error_from_status(rpc, nk_attempt_verdict(rpc));
+	nk_rpc_drop_attempt(rpc);
+	try_again(rpc);
 }
 
 void

@@ -25,6 +25,7 @@ list_capabilities(const engine_info *info, char **names)
 		{"scan", info->scan},
 		{"transactions", info->transactions},
 		{"add", info->add},
+		{"watch", info->watch},
 		{"durable", info->durable},
 	};
 	size_t		n = 0;

@@ -209,6 +209,20 @@ request_scan(const Norikv__Ext__V1__ScanRequest *request, engine_scan *scan, cha
 		request_consistency(request->consistency, &scan->consistency, error);
 }
 
+bool
+request_watch(const Norikv__Ext__V1__WatchRequest *request, engine_watch_request *watch,
+			  char *error)
+{
+	memset(watch, 0, sizeof(*watch));
+	watch->start = slice_of(request->start);
+	watch->end = slice_of(request->end);
+	if (request->after != NULL)
+		watch->after = (engine_version) {request->after->term, request->after->index};
+	watch->history = request->history;
+	return check_bound(watch->start, "", "start", error) &&
+		check_bound(watch->end, "", "end", error);
+}
+
 /* ---- Operations of a Commit ---- */
 
 static bool

@@ -16,6 +16,7 @@ const method *const server_methods[] = {
 	&ext_multi_get,
 	&ext_commit,
 	&ext_scan,
+	&ext_watch,
 	NULL
 };
 

@@ -24,6 +24,9 @@ extern const method ext_multi_get;
 extern const method ext_commit;
 extern const method ext_scan;
 
+/* ext_watch.c */
+extern const method ext_watch;
+
 /*
  * For engine_unit.may_start, with the call as its arg: a write whose deadline
  * has passed, or whose caller is gone, is not begun.

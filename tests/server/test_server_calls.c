@@ -163,8 +163,13 @@ fake_close(engine *self)
 }
 
 static const engine_methods fake_methods = {
-	fake_info, fake_get, fake_commit, fake_scan_open, fake_scan_page, fake_scan_close,
-	fake_close
+	.info = fake_info,
+	.get = fake_get,
+	.commit = fake_commit,
+	.scan_open = fake_scan_open,
+	.scan_page = fake_scan_page,
+	.scan_close = fake_scan_close,
+	.close = fake_close,
 };
 static engine fake = {&fake_methods};
 

@@ -146,6 +146,46 @@ batch_written(batch *self)
 	}
 }
 
+static void
+publish_unit(const plan *of, feed *to)
+{
+	static const engine_change_kind kinds[] = {
+		[ENGINE_PUT] = ENGINE_CHANGE_PUT,
+		[ENGINE_ADD] = ENGINE_CHANGE_PUT,
+		[ENGINE_DELETE] = ENGINE_CHANGE_DELETE,
+		[ENGINE_DELETE_RANGE] = ENGINE_CHANGE_DELETE_RANGE,
+	};
+
+	for (size_t i = 0; i < of->unit->n_ops; i++)
+	{
+		const engine_op *op = &of->unit->ops[i];
+		engine_change change = {.version = of->results[i].version, .key = op->key};
+
+		if (op->kind >= lengthof(kinds) || kinds[op->kind] == 0 ||
+			of->results[i].code != ENGINE_OK || !plan_changes(op, &of->results[i]))
+			continue;
+		change.kind = kinds[op->kind];
+		if (op->kind == ENGINE_DELETE_RANGE)
+			change.end_key = op->end_key;
+		feed_add(to, &change);
+	}
+}
+
+void
+batch_publish(const batch *self, feed *to)
+{
+	feed_begin(to);
+	for (size_t i = 0; i < self->n_plans; i++)
+	{
+		const plan *of = &self->plans[i];
+
+		if (of->started && !of->outcome.repeated &&
+			of->outcome.status.code == ENGINE_OK)
+			publish_unit(of, to);
+	}
+	feed_publish(to, self->last);
+}
+
 void
 batch_refuse(batch *self, const engine_status *status)
 {

@@ -8,6 +8,7 @@
 #ifndef NORIKVD_ENGINE_BATCH_H
 #define NORIKVD_ENGINE_BATCH_H
 
+#include "feed.h"
 #include "overlay.h"
 #include "slot_cache.h"
 
@@ -77,6 +78,7 @@ extern bool batch_decide(batch *self, engine_status *status);
 extern void batch_again(batch *self);
 /* What was decided is in the table. */
 extern void batch_written(batch *self);
+extern void batch_publish(const batch *self, feed *to);
 /* Instead of what was decided. */
 extern void batch_refuse(batch *self, const engine_status *status);
 /* Calls done for each, in order. */
@@ -84,6 +86,8 @@ extern void batch_answer(batch *self);
 
 /* plan.c: one unit. */
 extern void plan_decide(batch *self, plan *of);
+/* Whether the operation, which was in order, changes anything. */
+extern bool plan_changes(const engine_op *op, const engine_result *result);
 extern void plan_refuse(plan *of, engine_code code, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 

@@ -124,7 +124,10 @@ reopen(committer *self)
 	self->broken = !self->options.table->methods->reopen(self->options.table, &status) ||
 		!read_back(self, &status);
 	if (!self->broken)
+	{
+		feed_reset(self->options.feed, self->version);
 		return;
+	}
 	if (status.code == ENGINE_RESOURCE_EXHAUSTED && make_room(self))
 	{
 		reopen(self);
@@ -192,6 +195,34 @@ extend_time(committer *self)
 		recover(self, &status);
 }
 
+/*
+ * Keys that expired go in a version of their own, so that who watches can tell what
+ * came before and after. It need not be on disk: what is lost is swept once more.
+ */
+static void
+write_swept(committer *self)
+{
+	const sweep *of = &self->sweep;
+	engine_version version = self->version;
+	engine_status status;
+
+	version.index++;
+	if (of->n_expired > 0)
+	{
+		meta_put(self->options.table, META_LAST_VERSION, version_pack(version));
+		feed_expect(self->options.feed, version);
+	}
+	if (!self->options.table->methods->write(self->options.table, false, &status))
+	{
+		recover(self, &status);
+		return;
+	}
+	if (of->n_expired == 0)
+		return;
+	self->version = version;
+	sweep_publish(of, version, self->options.feed);
+}
+
 static void
 sweep_step(committer *self)
 {
@@ -202,7 +233,7 @@ sweep_step(committer *self)
 	bool		more_records = sweep_records(&self->sweep, now, &records_changed);
 
 	if (keys_changed || records_changed)
-		write_now(self, false);
+		write_swept(self);
 	self->deleted = self->deleted || keys_changed || records_changed;
 	self->more_to_sweep = (more_keys || more_records) && !self->broken;
 }
@@ -326,12 +357,17 @@ write_batch(committer *self, bool last_try)
 	engine_status status;
 
 	if (of->applied)
+	{
 		meta_put(to, META_LAST_VERSION, version_pack(of->last));
+		feed_expect(self->options.feed, of->last);
+	}
 	if (to->methods->write(to, self->options.sync && of->applied, &status))
 	{
 		self->version = of->last;
 		self->deleted = self->deleted || of->applied;
 		batch_written(of);
+		if (of->applied)
+			batch_publish(of, self->options.feed);
 		return;
 	}
 	recover(self, &status);
@@ -477,8 +513,7 @@ committer_start(const committer_options *options, engine_status *status)
 	self->version = options->last;
 	self->count.limit = options->max_idempotency;
 	self->slots = slot_cache_make(options->max_memory / SLOT_CACHE_SHARE);
-	self->sweep = (sweep) {.table = options->table, .count = &self->count,
-		.slots = self->slots};
+	sweep_init(&self->sweep, options->table, &self->count, self->slots);
 	pthread_mutex_init(&self->lock, NULL);
 	pthread_cond_init(&self->job_finished, NULL);
 	pthread_condattr_init(&attributes);
@@ -495,6 +530,7 @@ committer_start(const committer_options *options, engine_status *status)
 			return self;
 		status_set(status, ENGINE_INTERNAL, "cannot start the committer's thread");
 	}
+	sweep_free(&self->sweep);
 	batch_free(&self->batch);
 	slot_cache_free(self->slots);
 	free(self);
@@ -574,7 +610,7 @@ committer_stop(committer *self)
 	pthread_mutex_unlock(&self->lock);
 	pthread_join(self->thread, NULL);
 	at_rest = store_time_at_rest(self);
-	bytes_free(&self->sweep.position);
+	sweep_free(&self->sweep);
 	batch_free(&self->batch);
 	slot_cache_free(self->slots);
 	pthread_mutex_destroy(&self->lock);

@@ -6,6 +6,7 @@
 #define NORIKVD_ENGINE_COMMITTER_H
 
 #include "directory.h"
+#include "feed.h"
 #include "store_time.h"
 #include "table.h"
 
@@ -20,6 +21,7 @@ typedef struct committer_options
 	bool		sync;
 	uint64_t	max_idempotency;
 	uint64_t	max_memory;
+	feed	   *feed;			/* what is written goes there */
 	engine_log	log;
 } committer_options;
 

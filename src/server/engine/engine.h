@@ -198,6 +198,49 @@ typedef struct engine_matches
 typedef void (*engine_search_done) (void *arg, const engine_status *status,
 									const engine_matches *found);
 
+/* ---- Watching ---- */
+
+typedef enum engine_change_kind
+{
+	ENGINE_CHANGE_PUT = 1,
+	ENGINE_CHANGE_DELETE = 2,
+	ENGINE_CHANGE_DELETE_RANGE = 3,
+	ENGINE_CHANGE_EXPIRED = 4
+} engine_change_kind;
+
+typedef struct engine_change
+{
+	engine_change_kind kind;
+	engine_version version;
+	engine_slice key;
+	engine_slice end_key;		/* delete range, exclusive; empty: to the last key */
+} engine_change;
+
+typedef struct engine_watch_request
+{
+	engine_slice start;			/* inclusive; empty: from the first key */
+	engine_slice end;			/* exclusive; empty: to the last key */
+	engine_version after;		/* term and index 0: from now on */
+	uint64_t	history;		/* of after; 0: not known */
+} engine_watch_request;
+
+typedef struct engine_watch engine_watch;
+
+typedef struct engine_changes
+{
+	const engine_change *changes;	/* in the order of commits */
+	size_t		n_changes;
+	/* All changes up to this version have been handed over. */
+	engine_version known;
+	/* Which history the version is of: another one is after a restart, say. */
+	uint64_t	history;
+	bool		reset;			/* changes before known may be missing */
+} engine_changes;
+
+/* Valid during the callback only; NULL where status is not OK. */
+typedef void (*engine_changes_done) (void *arg, const engine_status *status,
+									 const engine_changes *changes);
+
 /* ---- Writes ---- */
 
 typedef enum engine_op_kind
@@ -321,6 +364,7 @@ typedef struct engine_info
 	bool		scan;
 	bool		add;
 	bool		vectors;
+	bool		watch;
 	uint64_t	max_ops;		/* of one atomic unit; 0: no limit */
 	uint64_t	max_conditions;
 	uint64_t	max_bytes;
@@ -353,6 +397,19 @@ typedef struct engine_methods
 	 */
 	void		(*search) (engine *self, const engine_search *search,
 						   engine_search_done done, void *arg);
+	/* The request's slices are copied. NULL with *status set where it is refused. */
+	engine_watch *(*watch_open) (engine *self, const engine_watch_request *request,
+								 engine_status *status);
+	/*
+	 * Hands over what changed, about max_bytes of it, as soon as there is something:
+	 * the first time at once, with no changes. One at a time per watch.
+	 */
+	void		(*watch_next) (engine_watch *watch, size_t max_bytes,
+							   engine_changes_done done, void *arg);
+	/* What watch_next() still owes is answered with CANCELLED, before this returns. */
+	void		(*watch_cancel) (engine_watch *watch);
+	/* With no answer owed; also from within a callback. Before the engine's close. */
+	void		(*watch_close) (engine_watch *watch);
 	/* Refuses new units, finishes those it has, lets go of everything. */
 	void		(*close) (engine *self);
 } engine_methods;

@@ -23,6 +23,13 @@ typedef struct entry
 	engine_slice value;
 } entry;
 
+/* Whether it can be packed: another one is none of ours. */
+static inline bool
+version_exists(engine_version version)
+{
+	return version.term <= ENTRY_MAX_TERM && version.index >> VERSION_INDEX_BITS == 0;
+}
+
 extern uint64_t version_pack(engine_version version);
 extern engine_version version_unpack(uint64_t packed);
 

@@ -11,6 +11,9 @@
 #include "meta.h"
 #include "unit.h"
 
+/* Of the memory, for changes that can still be told: 100,000 of them in 256 MiB. */
+#define HISTORY_SHARE 32
+
 static void
 log_nowhere(engine_log_level level, const char *format, ...)
 {
@@ -31,6 +34,7 @@ local_info(engine *base, engine_info *info)
 		.transactions = true,
 		.scan = true,
 		.add = true,
+		.watch = true,
 		.max_ops = UNIT_MAX_OPS,
 		.max_conditions = UNIT_MAX_OPS,
 		.max_bytes = UNIT_MAX_BYTES,
@@ -52,6 +56,13 @@ local_commit(engine *base, engine_unit *unit)
 		unit->done(unit->arg, &refusal);
 }
 
+static engine_watch *
+local_watch_open(engine *base, const engine_watch_request *request,
+				 engine_status *status)
+{
+	return feed_watch(((local_engine *) base)->feed, request, status);
+}
+
 static void
 local_close(engine *base)
 {
@@ -60,6 +71,7 @@ local_close(engine *base)
 
 	if (self->committer != NULL)
 		at_rest = committer_stop(self->committer);
+	feed_free(self->feed);
 	if (self->table != NULL)
 		self->table->methods->close(self->table);
 	if (self->directory != NULL)
@@ -78,6 +90,10 @@ static const engine_methods local_methods = {
 	.scan_open = local_scan_open,
 	.scan_page = local_scan_page,
 	.scan_close = local_scan_close,
+	.watch_open = local_watch_open,
+	.watch_next = feed_next,
+	.watch_cancel = feed_cancel,
+	.watch_close = feed_close,
 	.close = local_close,
 };
 
@@ -185,6 +201,8 @@ start(local_engine *self, const engine_options *options, engine_status *status)
 		return false;
 	if (self->directory != NULL && !directory_settle(self->directory, status))
 		return false;
+	self->feed = feed_new(options->max_memory / HISTORY_SHARE, committing.last);
+	committing.feed = self->feed;
 	committing.table = self->table;
 	self->committer = committer_start(&committing, status);
 	return self->committer != NULL;

@@ -19,6 +19,7 @@ typedef struct local_engine
 	store_time	time;
 	_Atomic bool time_runs;		/* false while the store is being opened */
 	committer  *committer;
+	feed	   *feed;
 	bool		sync;
 	engine_log	log;
 } local_engine;

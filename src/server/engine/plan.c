@@ -192,8 +192,8 @@ check_op(batch *self, plan *of, size_t i)
 /* ---- Application ---- */
 
 /* Whether the operation, which holds, changes anything: if not, it has no version. */
-static bool
-changes(const engine_op *op, const engine_result *result)
+bool
+plan_changes(const engine_op *op, const engine_result *result)
 {
 	switch (op->kind)
 	{
@@ -357,7 +357,7 @@ decide_atomic(batch *self, plan *of)
 		check_op(self, of, i);
 		if (of->results[i].code != ENGINE_OK && at_fault == n)
 			at_fault = i;
-		any = any || changes(&of->unit->ops[i], &of->results[i]);
+		any = any || plan_changes(&of->unit->ops[i], &of->results[i]);
 	}
 	if (at_fault < n)
 	{
@@ -370,7 +370,7 @@ decide_atomic(batch *self, plan *of)
 	self->last.index++;
 	for (size_t i = 0; i < n; i++)
 	{
-		if (changes(&of->unit->ops[i], &of->results[i]))
+		if (plan_changes(&of->unit->ops[i], &of->results[i]))
 			apply_op(self, of, i, self->last);
 	}
 	return true;
@@ -385,7 +385,7 @@ decide_each(batch *self, plan *of)
 	{
 		check_op(self, of, i);
 		if (of->results[i].code != ENGINE_OK ||
-			!changes(&of->unit->ops[i], &of->results[i]))
+			!plan_changes(&of->unit->ops[i], &of->results[i]))
 			continue;
 		self->last.index++;
 		apply_op(self, of, i, self->last);

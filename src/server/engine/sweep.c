@@ -3,10 +3,28 @@
  */
 #include "sweep.h"
 
+#include <stdlib.h>
+
 #include "idempotency.h"
 
 #define KEYS_PER_STEP 1000
 #define RECORDS_PER_STEP 2000
+
+void
+sweep_init(sweep *self, table *of, idempotency_count *count, slot_cache *slots)
+{
+	*self = (sweep) {.table = of, .count = count, .slots = slots};
+	arena_init(&self->memory);
+	self->expired = engine_malloc(KEYS_PER_STEP * sizeof(*self->expired));
+}
+
+void
+sweep_free(sweep *self)
+{
+	bytes_free(&self->position);
+	arena_free(&self->memory);
+	free(self->expired);
+}
 
 /*
  * The key goes only if it still expires at the instant the index has. False:
@@ -24,7 +42,10 @@ sweep_key(sweep *self, engine_slice key, uint64_t expires_at_ms)
 		return false;
 	if (value.found && entry_decode(value.bytes, &found) &&
 		found.expires_at_ms == expires_at_ms)
+	{
 		methods->delete(self->table, TABLE_DATA, key);
+		self->expired[self->n_expired++] = arena_copy(&self->memory, key);
+	}
 	methods->release(self->table, &value, 1);
 	return true;
 }
@@ -42,6 +63,8 @@ sweep_keys(sweep *self, uint64_t now_ms, bool *changed)
 	size_t		n = 0;
 
 	*changed = false;
+	arena_reset(&self->memory);
+	self->n_expired = 0;
 	store_u64(end, now_ms + 1);
 	if (!methods->read_begin(self->table, &status))
 		return false;
@@ -59,6 +82,20 @@ sweep_keys(sweep *self, uint64_t now_ms, bool *changed)
 	methods->read_end(self->table);
 	*changed = n > 0;
 	return n == KEYS_PER_STEP;
+}
+
+void
+sweep_publish(const sweep *self, engine_version version, feed *to)
+{
+	feed_begin(to);
+	for (size_t i = 0; i < self->n_expired; i++)
+	{
+		engine_change change = {.kind = ENGINE_CHANGE_EXPIRED, .version = version,
+			.key = self->expired[i]};
+
+		feed_add(to, &change);
+	}
+	feed_publish(to, version);
 }
 
 bool

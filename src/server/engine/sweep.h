@@ -15,7 +15,15 @@ typedef struct sweep
 	idempotency_count *count;
 	slot_cache *slots;
 	bytes		position;		/* in the idempotency records */
+	/* Keys that the last step deleted. */
+	arena		memory;
+	engine_slice *expired;
+	size_t		n_expired;
 } sweep;
+
+extern void sweep_init(sweep *self, table *of, idempotency_count *count,
+					   slot_cache *slots);
+extern void sweep_free(sweep *self);
 
 /*
  * One step each. True where there is more to do at once; what it deletes is put
@@ -23,6 +31,8 @@ typedef struct sweep
  */
 extern bool sweep_keys(sweep *self, uint64_t now_ms, bool *changed);
 extern bool sweep_records(sweep *self, uint64_t now_ms, bool *changed);
+/* The keys of the last step, which are gone from the table in this version. */
+extern void sweep_publish(const sweep *self, engine_version version, feed *to);
 
 /* Counts the records anew; False where they cannot be read. */
 extern bool sweep_count_records(sweep *self, engine_status *status);
