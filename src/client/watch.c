@@ -18,7 +18,7 @@ typedef struct watch_call
 	bool		begun;			/* it was told from where on it watches */
 	bool		held;			/* the stream broke while the page was with the reader */
 	bool		ended;
-	norikv_slice start;
+	norikv_slice start;			/* full, in bounds */
 	norikv_slice end;
 	norikv_version after;		/* where the next attempt begins */
 	uint64_t	history;
@@ -67,10 +67,27 @@ watch_prepare(nk_rpc *rpc)
 
 /* ---- Pages ---- */
 
+/* What is of the client's part, and told to it in its own words. */
+static bool
+take_change(const watch_call *watch, const Norikv__Ext__V1__Change *from,
+			norikv_change *change)
+{
+	*change = (norikv_change) {
+		.kind = (norikv_change_kind) from->kind,
+		.key = nk_bytes(from->key),
+		.end_key = nk_bytes(from->end_key),
+		.version = {from->version_term, from->version_index},
+	};
+	if (change->kind == NORIKV_WATCH_DELETE_RANGE)
+		return nk_strip_range(watch->call.client, &change->key, &change->end_key);
+	return nk_strip_key(watch->call.client, &change->key);
+}
+
 static bool
 fill(watch_call *watch, const Norikv__Ext__V1__WatchChunk *chunk)
 {
 	norikv_change *changes;
+	size_t		n = 0;
 
 	changes = wire_arena_alloc(&watch->call.arena,
 							   chunk->n_changes * sizeof(*changes) + 1);
@@ -78,18 +95,12 @@ fill(watch_call *watch, const Norikv__Ext__V1__WatchChunk *chunk)
 		return false;
 	for (size_t i = 0; i < chunk->n_changes; i++)
 	{
-		const Norikv__Ext__V1__Change *from = chunk->changes[i];
-
-		changes[i] = (norikv_change) {
-			.kind = (norikv_change_kind) from->kind,
-			.key = nk_bytes(from->key),
-			.end_key = nk_bytes(from->end_key),
-			.version = {from->version_term, from->version_index},
-		};
+		if (take_change(watch, chunk->changes[i], &changes[n]))
+			n++;
 	}
 	watch->page = (norikv_changes) {
 		.changes = changes,
-		.n_changes = chunk->n_changes,
+		.n_changes = n,
 		.known = {chunk->known_term, chunk->known_index},
 		.history = chunk->history,
 		.reset = chunk->reset,
@@ -123,7 +134,7 @@ watch_message(nk_rpc *rpc, grpc_byte_buffer *message)
 	rpc->deadline = NK_NEVER;
 	rpc->endless = true;
 	rpc->tries = 0;
-	if (!watch->begun || chunk->reset || chunk->n_changes > 0)
+	if (!watch->begun || watch->page.reset || watch->page.n_changes > 0)
 		show(watch);
 	else
 		wire_arena_free(&watch->call.arena);	/* it goes on where it was */
@@ -235,17 +246,6 @@ static const nk_call_type watch_type = {
 /* ---- The start ---- */
 
 static bool
-check_bound(watch_call *watch, const char *name, norikv_slice bound)
-{
-	if (bound.size <= WIRE_MAX_KEY + 1)
-		return true;
-	nk_call_fail(&watch->call, NORIKV_INVALID_ARGUMENT,
-				 "%s of a watch has %zu bytes, the limit is %d", name, bound.size,
-				 WIRE_MAX_KEY + 1);
-	return false;
-}
-
-static bool
 count(watch_call *watch)
 {
 	norikv_client *client = watch->call.client;
@@ -270,20 +270,21 @@ norikv_watch(norikv_client *client, const norikv_watch_request *request,
 	norikv_slice end = request->end;
 	size_t		room = start.size <= WIRE_MAX_KEY + 1 && end.size <= WIRE_MAX_KEY + 1
 		? start.size + end.size : 0;
-	watch_call *watch = nk_call_new(client, sizeof(*watch) + room, &watch_type, options);
+	/* one byte more than a key, as the first key after the longest one has */
+	size_t		limit = norikv_max_key(client) + 1;
+	watch_call *watch =
+		nk_call_new(client, sizeof(*watch) + 2 * NK_PREFIX_ROOM(client) + room,
+					&watch_type, options);
 
 	if (watch == NULL)
 		return nk_call_no_memory();
 	nk_rpc_init(&watch->rpc, client, &watch->call, &watch_rpc_type);
-	if (watch->call.done || !check_bound(watch, "start", start) ||
-		!check_bound(watch, "end", end) || !count(watch))
+	if (watch->call.done ||
+		!nk_check_bound(&watch->call, "start of a watch", start, limit, -1) ||
+		!nk_check_bound(&watch->call, "end of a watch", end, limit, -1) || !count(watch))
 		return &watch->call;
-	if (start.size > 0)
-		memcpy(watch->bounds, start.data, start.size);
-	if (end.size > 0)
-		memcpy(watch->bounds + start.size, end.data, end.size);
-	watch->start = (norikv_slice) {watch->bounds, start.size};
-	watch->end = (norikv_slice) {watch->bounds + start.size, end.size};
+	watch->start = nk_full_start(client, start, watch->bounds);
+	watch->end = nk_full_end(client, end, watch->bounds + watch->start.size);
 	watch->after = request->after;
 	watch->history = request->history;
 	watch->rpc.unlimited = watch->rpc.patient = true;

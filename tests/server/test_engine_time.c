@@ -219,13 +219,15 @@ test_crash_revives_nothing(void **state)
 	fixture_open(fix);
 	assert_absent(fix->engine, "short");
 	assert_value(fix->engine, "long", "1");
-	assert_int_equal(put_text(fix->engine, "k", "").index, 3);
+	/* after 1/2, and what the sweep may have taken for "short" */
+	assert_in_range(put_text(fix->engine, "k", "").index, 3, 4);
 }
 
 static void
 test_versions_go_on_after_restart(void **state)
 {
 	fixture    *fix = *state;
+	engine_version last;
 
 	put_text(fix->engine, "a", "1");
 	put_ttl(fix->engine, "b", "1", 10);
@@ -233,8 +235,10 @@ test_versions_go_on_after_restart(void **state)
 	fixture_pass_ms(fix, 60000);
 	for (int i = 0; i < 3; i++)
 		fixture_reopen(fix);
-	assert_int_equal(put_text(fix->engine, "c", "1").index, 4);
-	assert_int_equal(put_text(fix->engine, "c", "1").term, 1);
+	last = put_text(fix->engine, "c", "1");
+	assert_int_equal(last.term, 1);
+	/* the sweep of "b" has one, too, if it has come to it */
+	assert_in_range(last.index, 4, 5);
 }
 
 /* ---- The sweep and the compactions ---- */
