@@ -16,7 +16,7 @@ SCRIPTS_built := build/release/norikvd build/release/norikv
 
 # extension comes first: it creates it.
 REGRESS := extension version options literals keys values encoding bulk scan update \
-	access connections stat \
+	access connections stat tenant_option \
 	fdw_read fdw_read_encoding fdw_read_plans fdw_read_random fdw_import \
 	fdw_write fdw_write_conflict fdw_write_savepoint fdw_write_expiry fdw_write_limits \
 	fdw_write_trigger fdw_write_immediate fdw_lookup_join

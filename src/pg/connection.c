@@ -1,10 +1,10 @@
 /*
- * connection.c - this backend's clients, one for each (server, user mapping).
+ * connection.c - this backend's clients, one for each (server, user mapping, tenant).
  *
- * Found once, then kept until a catalog invalidation, a change of user or of
- * norikv.server says that the answer may be another: a get of a cached connection
- * does no catalog lookup. A client whose server or mapping changed is not used
- * again and closed when the transaction ends.
+ * Found once, then kept until a catalog invalidation, a change of user, of
+ * norikv.server or of norikv.tenant says that the answer may be another: a get of a
+ * cached connection does no catalog lookup. A client whose server or mapping changed is
+ * not used again and closed when the transaction ends.
  */
 #include "pg_norikv.h"
 
@@ -23,6 +23,8 @@
 #include "worker/launcher.h"
 
 #define EMBEDDED_POLL_MS 10
+/* For one server and mapping: so many tenants of a session keep their connections. */
+#define KEPT_TENANTS 8
 
 /* What a name and the current user come to. */
 typedef struct Target
@@ -172,7 +174,7 @@ NorikvConnectionInit(void)
 /* ---- Opening ---- */
 
 static norikv_client *
-new_client(const NorikvSettings *settings, const char *name)
+new_client(const NorikvSettings *settings, norikv_slice key_prefix, const char *name)
 {
 	norikv_options options;
 	norikv_error error;
@@ -188,6 +190,7 @@ new_client(const NorikvSettings *settings, const char *name)
 	options.max_retries = settings->max_retries;
 	options.consistency = settings->consistency;
 	options.trust_cas = settings->trust_cas;
+	options.key_prefix = key_prefix;
 
 	NorikvBlockSignals(&saved);
 	client = norikv_client_new(&options, &error);
@@ -248,6 +251,10 @@ open_connection(const Target *target)
 	strlcpy(connection->name, target->name, NAMEDATALEN);
 	NorikvLoadSettings(&connection->settings, target->server_options,
 					   target->user_options);
+	connection->session_tenant = pstrdup(norikv_tenant);
+	connection->key_prefix =
+		NorikvConnectionPrefix(connection->name, connection->settings.tenant,
+							   connection->session_tenant);
 	if (connection->settings.nodes == NULL)
 	{
 		connection->embedded = true;
@@ -256,7 +263,9 @@ open_connection(const Target *target)
 		connection->generation = NorikvEmbeddedGeneration();
 	}
 	connection->stat = NorikvStatAttach(MyDatabaseId, connection->name);
-	connection->client = new_client(&connection->settings, connection->name);
+	connection->client =
+		new_client(&connection->settings, connection->key_prefix, connection->name);
+	connection->max_key = norikv_max_key(connection->client);
 	MemoryContextSwitchTo(old_context);
 
 	MemoryContextSetParent(context, TopMemoryContext);
@@ -270,6 +279,39 @@ is_usable(const NorikvConnection *connection)
 	if (connection->invalidated)
 		return false;
 	return !connection->embedded || connection->generation == NorikvEmbeddedGeneration();
+}
+
+static bool
+is_of_target(const NorikvConnection *connection, const Target *target)
+{
+	return connection->serverid == target->serverid && connection->umid == target->umid;
+}
+
+static bool
+is_of_tenant(const NorikvConnection *connection)
+{
+	return strcmp(connection->session_tenant, norikv_tenant) == 0;
+}
+
+/*
+ * A session of a pool works for many tenants, one after the other: the connection that
+ * was made for the one longest ago gives way.
+ */
+static void
+make_room_for_tenant(const Target *target)
+{
+	dlist_iter iter;
+	int kept = 0;
+
+	dlist_foreach(iter, &connections)
+	{
+		NorikvConnection *connection = dlist_container(NorikvConnection, node, iter.cur);
+
+		if (!is_usable(connection) || !is_of_target(connection, target))
+			continue;
+		if (++kept >= KEPT_TENANTS)
+			connection->invalidated = close_at_end = true;
+	}
 }
 
 /*
@@ -288,12 +330,14 @@ find_connection(const Target *target)
 
 		if (!is_usable(connection))
 			connection->invalidated = close_at_end = true;
-		else if (connection->serverid == target->serverid &&
-				 connection->umid == target->umid)
+		else if (is_of_target(connection, target) && is_of_tenant(connection))
 			found = connection;
 	}
 	if (found == NULL)
+	{
+		make_room_for_tenant(target);
 		found = open_connection(target);
+	}
 	if (!found->settings.keep_connections)
 		close_at_end = true;
 	return found;
@@ -419,7 +463,7 @@ NorikvGetTableConnection(Oid serverid, Oid userid)
 	{
 		NorikvConnection *connection = dlist_container(NorikvConnection, node, iter.cur);
 
-		if (connection->serverid == serverid && connection->umid == target.umid &&
+		if (is_of_target(connection, &target) && is_of_tenant(connection) &&
 			is_usable(connection))
 		{
 			close_at_end |= !connection->settings.keep_connections;

@@ -18,12 +18,13 @@
 PG_MODULE_MAGIC;
 
 char *norikv_server = NULL;
+char *norikv_tenant = NULL;
 char *norikv_allowed_nodes = NULL;
 
 extern void _PG_init(void);
 
 static void
-assign_server(const char *newval, void *extra)
+assign_target(const char *newval, void *extra)
 {
 	NorikvForgetTarget();
 }
@@ -39,7 +40,20 @@ define_settings(void)
 	DefineCustomStringVariable(
 		"norikv.server", "Names the foreign server that norikv's functions use.",
 		"Where no server of the default name exists, they use the embedded server.",
-		&norikv_server, NORIKV_DEFAULT_SERVER, PGC_USERSET, 0, NULL, assign_server, NULL);
+		&norikv_server, NORIKV_DEFAULT_SERVER, PGC_USERSET, 0, NULL, assign_target, NULL);
+
+	/*
+	 * Confines functions and foreign tables to the keys of one tenant, those under
+	 * "tenant:<id>:", as the server option of the same name does for good: on a server
+	 * that has it, to a tenant of that tenant. It is for sessions that work for one
+	 * tenant after another, and confines nobody who can change it. A value that is no
+	 * id of a tenant is refused by the next use of a server, not here: a setting that
+	 * is refused while it is loaded counts as not set.
+	 */
+	DefineCustomStringVariable(
+		"norikv.tenant", "Confines norikv's functions and foreign tables to a tenant.",
+		"Keys are then those under \"tenant:<id>:\" of the server; empty: all of them.",
+		&norikv_tenant, "", PGC_USERSET, 0, NULL, assign_target, NULL);
 
 	/*
 	 * Where those who are not superusers may let a foreign server point to. A

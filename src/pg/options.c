@@ -25,6 +25,7 @@ typedef enum OptionType
 	OPTION_NODES,
 	OPTION_STRING,
 	OPTION_PREFIX,
+	OPTION_TENANT,
 	OPTION_NAME,
 	OPTION_CHOICE,
 	OPTION_CONSISTENCY,
@@ -70,6 +71,8 @@ static const Option options[] = {
 	{"fetch_size", SERVER, OPTION_INTEGER, 1, 100000, MEMBER(fetch_size)},
 	{"keep_connections", SERVER, OPTION_BOOLEAN, 0, 0, MEMBER(keep_connections)},
 	{"read_only", SERVER, OPTION_BOOLEAN, 0, 0, MEMBER(read_only)},
+	/* Of servers only: what confines somebody is not theirs to change. */
+	{"tenant", SERVER, OPTION_TENANT, 0, 0, MEMBER(tenant)},
 	/* Credentials only: users may change their own mapping. */
 	{"token", USER_MAPPING, OPTION_STRING, 0, 0, MEMBER(token)},
 	{"prefix", TABLE, OPTION_PREFIX, 0, 0, TABLE_MEMBER(prefix)},
@@ -267,6 +270,18 @@ check_prefix(const Option *option, const char *value)
 						  NORIKV_MAX_KEY));
 }
 
+static void
+check_tenant(const Option *option, const char *value)
+{
+	const char *fault = NorikvTenantFault(value);
+
+	if (fault != NULL)
+		ereport(ERROR, errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
+				errmsg("invalid value for option \"%s\": \"%s\"", option->name,
+					   NorikvTextForMessage(value)),
+				errdetail("%s", fault));
+}
+
 static int
 choice_value(const Option *option, const char *value)
 {
@@ -331,6 +346,9 @@ check_value(const Option *option, DefElem *def)
 			break;
 		case OPTION_PREFIX:
 			check_prefix(option, defGetString(def));
+			break;
+		case OPTION_TENANT:
+			check_tenant(option, defGetString(def));
 			break;
 		case OPTION_NAME:
 			break;
@@ -447,6 +465,7 @@ load(void *settings, List *given, Oid catalog)
 			case OPTION_NODES:
 			case OPTION_STRING:
 			case OPTION_PREFIX:
+			case OPTION_TENANT:
 			case OPTION_NAME:
 			case OPTION_CONSISTENCY:
 				*(char **) member = pstrdup(defGetString(def));

@@ -13,6 +13,7 @@
 
 #include "fmgr.h"
 #include "lib/ilist.h"
+#include "lib/stringinfo.h"
 #include "nodes/pg_list.h"
 #include "portability/instr_time.h"
 #include "utils/resowner.h"
@@ -29,6 +30,7 @@
 /* ---- norikv.c: module, settings ---- */
 
 extern char *norikv_server;		 /* norikv.server */
+extern char *norikv_tenant;		 /* norikv.tenant; not checked; empty: none */
 extern char *norikv_allowed_nodes; /* norikv.allowed_nodes */
 
 /* ---- options.c: the one table of options ---- */
@@ -48,6 +50,7 @@ typedef struct NorikvSettings
 	int fetch_size; /* keys of one MultiGet */
 	bool keep_connections;
 	bool read_only;
+	char *tenant; /* NULL: none, the whole store */
 } NorikvSettings;
 
 /* What the options of a foreign table come to. */
@@ -83,6 +86,19 @@ extern void NorikvLoadTableOptions(NorikvTableOptions *table, List *given);
 extern void NorikvLoadColumnOptions(NorikvColumnOptions *column, List *given);
 /* The name as libnorikv takes it; NULL where it is none of the three. */
 extern const char *NorikvCheckConsistency(const char *consistency);
+
+/* ---- tenancy.c: ids of tenants ---- */
+
+/* What is wrong with an id, as a sentence; NULL: nothing. */
+extern const char *NorikvTenantFault(const char *id);
+/* What the keys of the tenant begin with, as UTF-8. */
+extern void NorikvAppendTenantPrefix(StringInfo prefix, const char *id);
+/*
+ * The same of a connection: the tenant of its server (NULL: none), and the setting
+ * norikv.tenant. Raises where they are no ids.
+ */
+extern norikv_slice NorikvConnectionPrefix(const char *server, const char *server_tenant,
+										   const char *session_tenant);
 
 /* ---- version.c: the type norikv.version ---- */
 
@@ -153,6 +169,14 @@ typedef struct NorikvConnection
 	char name[NAMEDATALEN]; /* for messages and statistics */
 	MemoryContext context;	/* holds this struct and the settings */
 	NorikvSettings settings;
+	/*
+	 * The part of the store it is for, as UTF-8; empty: the whole. The client has it:
+	 * keys are relative to it here, and none outside can be reached. What is kept of
+	 * keys beyond the connection is to be kept apart by it.
+	 */
+	norikv_slice key_prefix;
+	char *session_tenant; /* norikv.tenant, when it was made */
+	size_t max_key;		  /* the longest key, NORIKV_MAX_KEY less the prefix */
 	bool embedded;
 	uint32 generation; /* of the embedded server, when the client was made */
 	bool invalidated;  /* its definition changed: not to be used again */

@@ -63,6 +63,26 @@ count_keys(NorikvConnection *connection, const NorikvTable *table)
 	return found;
 }
 
+static bool
+needs_estimate(const NorikvTable *table, TimestampTz now)
+{
+	return table->estimated_rows < 0 ||
+		   TimestampDifferenceExceeds(table->estimated_at, now, COUNT_AGAIN_MS) ||
+		   table->estimated_for == NULL ||
+		   strcmp(table->estimated_for, norikv_tenant) != 0;
+}
+
+/* What the estimate is for: the table has other rows for another tenant. */
+static void
+note_tenant(NorikvTable *table)
+{
+	char *tenant = MemoryContextStrdup(table->context, norikv_tenant);
+
+	if (table->estimated_for != NULL)
+		pfree(table->estimated_for);
+	table->estimated_for = tenant;
+}
+
 double
 NorikvTableRows(PlannerInfo *root, RelOptInfo *baserel, NorikvTable *table)
 {
@@ -72,12 +92,12 @@ NorikvTableRows(PlannerInfo *root, RelOptInfo *baserel, NorikvTable *table)
 	if (baserel->tuples > 0)
 		return baserel->tuples;
 	now = GetCurrentTimestamp();
-	if (table->estimated_rows < 0 ||
-		TimestampDifferenceExceeds(table->estimated_at, now, COUNT_AGAIN_MS))
+	if (needs_estimate(table, now))
 	{
 		table->estimated_rows = count_keys(
 			NorikvGetTableConnection(table->serverid, user_of(root, baserel)), table);
 		table->estimated_at = now;
+		note_tenant(table);
 	}
 	return Max(table->estimated_rows, 1);
 }

@@ -106,6 +106,7 @@ typedef struct NorikvTable
 	/* An estimate of the rows, asked from the server at most every now and then. */
 	double estimated_rows;	 /* below 0: not known */
 	TimestampTz estimated_at;
+	char *estimated_for;	 /* norikv.tenant then; NULL: never */
 } NorikvTable;
 
 extern void NorikvTableInit(void);
@@ -123,14 +124,16 @@ extern NorikvTable *NorikvOpenTable(Relation relation);
  * memory context; raises where it is too long, empty, or without the prefix that
  * a table with keep_prefix demands.
  */
-extern norikv_slice NorikvKeyOfColumn(const NorikvTable *table, Datum value);
+extern norikv_slice NorikvKeyOfColumn(const NorikvTable *table, Datum value,
+									  size_t max_key);
 /*
  * The same for any value of that base type that a condition compares with; false
  * where no key of the table can be equal to it. The slice is set in any case, as
- * the bound of a range, and lives in the current memory context.
+ * the bound of a range, and lives in the current memory context. max_key is the
+ * connection's.
  */
 extern bool NorikvKeyOfCondition(const NorikvTable *table, Datum value, Oid type,
-								 norikv_slice *key);
+								 size_t max_key, norikv_slice *key);
 /* What the column shows of a key; false where the key is not of its type. */
 extern bool NorikvColumnOfKey(const NorikvTable *table, norikv_slice key, Datum *value);
 extern int NorikvCompareKeys(norikv_slice a, norikv_slice b);
@@ -233,10 +236,11 @@ typedef struct NorikvKeySet
 	norikv_slice start; /* inclusive */
 	norikv_slice end;	/* exclusive; empty: to the last key */
 	bool empty;			/* nothing can match */
+	size_t max_key;		/* of the connection that they are for */
 } NorikvKeySet;
 
 /*
- * kinds and types are those of the conditions that have an operand, operands their
+ * To be called with max_key set. kinds and types are those of the conditions that have an operand, operands their
  * ExprStates. What is found lives in the current memory context.
  */
 extern void NorikvEvaluateConditions(const NorikvTable *table, List *kinds, List *types,

@@ -84,7 +84,7 @@ NorikvCheckNewRow(NorikvModify *modify, TupleTableSlot *slot, NorikvNewRow *row)
 				errmsg("null value in column \"%s\" of foreign table \"%s\"",
 					   table->columns[table->key_attnum - 1].name, table->name),
 				errdetail("The column is the key."));
-	row->key = NorikvKeyOfColumn(table, key);
+	row->key = NorikvKeyOfColumn(table, key, modify->connection->max_key);
 }
 
 void

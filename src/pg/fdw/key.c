@@ -85,7 +85,7 @@ spell(const NorikvTable *table, Datum value, Oid type)
 }
 
 norikv_slice
-NorikvKeyOfColumn(const NorikvTable *table, Datum value)
+NorikvKeyOfColumn(const NorikvTable *table, Datum value, size_t max_key)
 {
 	const char *column = table->columns[table->key_attnum - 1].name;
 	norikv_slice key = whole_key(table, spell(table, value, table->key_type));
@@ -97,13 +97,18 @@ NorikvKeyOfColumn(const NorikvTable *table, Datum value)
 				errdetail("Column \"%s\" holds whole keys, and those of this table begin "
 						  "with %s.",
 						  column, NorikvShowKey(table->prefix)));
-	if (key.size == 0 || key.size > NORIKV_MAX_KEY)
+	if (key.size == 0 || key.size > max_key)
 		ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				errmsg("key of column \"%s\" of foreign table \"%s\" must be 1 to %d "
+				errmsg("key of column \"%s\" of foreign table \"%s\" must be 1 to %zu "
 					   "bytes, but it is %zu",
-					   column, table->name, NORIKV_MAX_KEY, key.size),
+					   column, table->name, max_key, key.size),
 				key.size == 0 ? errdetail("The table has no prefix.")
-							  : errdetail("The key is %s.", NorikvShowKey(key)));
+							  : errdetail("The key is %s.", NorikvShowKey(key)),
+				max_key < NORIKV_MAX_KEY
+					? errhint("The tenant's prefix takes %zu of the %d bytes that a key "
+							  "may have.",
+							  NORIKV_MAX_KEY - max_key, NORIKV_MAX_KEY)
+					: 0);
 	return key;
 }
 
@@ -121,10 +126,11 @@ in_range_of_column(const NorikvTable *table, Datum value, Oid type)
 }
 
 bool
-NorikvKeyOfCondition(const NorikvTable *table, Datum value, Oid type, norikv_slice *key)
+NorikvKeyOfCondition(const NorikvTable *table, Datum value, Oid type, size_t max_key,
+					 norikv_slice *key)
 {
 	*key = whole_key(table, spell(table, value, type));
-	return key->size > 0 && key->size <= NORIKV_MAX_KEY &&
+	return key->size > 0 && key->size <= max_key &&
 		   has_prefix(*key, table->prefix) && in_range_of_column(table, value, type);
 }
 

@@ -9,21 +9,21 @@
 #include "utils/lsyscache.h"
 
 /*
- * Keys are at most NORIKV_MAX_KEY bytes, so bounds are at most one more: no key
- * lies between a longer bound and its first bytes with a zero byte behind them.
+ * Keys are at most max_key bytes, so bounds are at most one more: no key lies between
+ * a longer bound and its first bytes with a zero byte behind them.
  */
 static norikv_slice
-cut_bound(norikv_slice bound, bool *was_cut)
+cut_bound(norikv_slice bound, size_t max_key, bool *was_cut)
 {
 	char *cut;
 
-	*was_cut = bound.size > NORIKV_MAX_KEY;
+	*was_cut = bound.size > max_key;
 	if (!*was_cut)
 		return bound;
-	cut = palloc(NORIKV_MAX_KEY + 1);
-	memcpy(cut, bound.data, NORIKV_MAX_KEY);
-	cut[NORIKV_MAX_KEY] = '\0';
-	return (norikv_slice){cut, NORIKV_MAX_KEY + 1};
+	cut = palloc(max_key + 1);
+	memcpy(cut, bound.data, max_key);
+	cut[max_key] = '\0';
+	return (norikv_slice){cut, max_key + 1};
 }
 
 /* The first key behind this one. */
@@ -59,7 +59,7 @@ apply_bound(NorikvKeySet *set, NorikvConditionKind kind, norikv_slice bound)
 {
 	bool was_cut;
 
-	bound = cut_bound(bound, &was_cut);
+	bound = cut_bound(bound, set->max_key, &was_cut);
 	if (!was_cut && (kind == NORIKV_CONDITION_GREATER ||
 					 kind == NORIKV_CONDITION_LESS_EQUAL))
 		bound = successor(bound);
@@ -75,7 +75,7 @@ apply_prefix(NorikvKeySet *set, norikv_slice prefix)
 	char *end = palloc(Max(prefix.size, 1));
 	size_t end_size;
 
-	if (prefix.size > NORIKV_MAX_KEY)
+	if (prefix.size > set->max_key)
 	{
 		set->empty = true;
 		return;
@@ -156,7 +156,7 @@ apply_equal(const NorikvTable *table, NorikvKeySet *set, Datum value, Oid type)
 {
 	NorikvKeySet one = {.keys = palloc(sizeof(norikv_slice))};
 
-	if (NorikvKeyOfCondition(table, value, type, &one.keys[0]))
+	if (NorikvKeyOfCondition(table, value, type, set->max_key, &one.keys[0]))
 		one.n_keys = 1;
 	intersect(set, &one);
 }
@@ -180,7 +180,8 @@ apply_any(const NorikvTable *table, NorikvKeySet *set, Datum value, Oid type)
 	for (int i = 0; i < n_elements; i++)
 	{
 		if (!nulls[i] &&
-			NorikvKeyOfCondition(table, elements[i], type, &some.keys[some.n_keys]))
+			NorikvKeyOfCondition(table, elements[i], type, set->max_key,
+								 &some.keys[some.n_keys]))
 			some.n_keys++;
 	}
 	sort_and_unique(&some);
@@ -207,13 +208,13 @@ apply(const NorikvTable *table, NorikvKeySet *set, NorikvConditionKind kind, Oid
 		case NORIKV_CONDITION_LIKE:
 			if (kind == NORIKV_CONDITION_LIKE)
 				value = fixed_start(value);
-			(void) NorikvKeyOfCondition(table, value, type, &key);
+			(void) NorikvKeyOfCondition(table, value, type, set->max_key, &key);
 			apply_prefix(set, key);
 			break;
 		case NORIKV_CONDITION_NOT_NULL:
 			break;
 		default:
-			(void) NorikvKeyOfCondition(table, value, type, &key);
+			(void) NorikvKeyOfCondition(table, value, type, set->max_key, &key);
 			apply_bound(set, kind, key);
 	}
 }
@@ -244,9 +245,12 @@ NorikvEvaluateConditions(const NorikvTable *table, List *kinds, List *types,
 	ListCell *type;
 	ListCell *operand;
 
-	memset(set, 0, sizeof(NorikvKeySet));
-	set->start = table->prefix;
-	set->end = table->prefix_end;
+	*set = (NorikvKeySet){.start = table->prefix,
+						  .end = table->prefix_end,
+						  .empty = table->prefix.size > set->max_key,
+						  .max_key = set->max_key};
+	if (set->empty)
+		return;
 	forthree (kind, kinds, type, types, operand, operands)
 	{
 		bool is_null;

@@ -41,27 +41,13 @@ typedef struct RowLocker
 	NorikvDecoder *decoder;
 } RowLocker;
 
-static Oid
-locking_user(EState *estate, Index rti)
-{
-	RangeTblEntry *rte = exec_rt_fetch(rti, estate);
-#if PG_VERSION_NUM >= 160000
-	Oid user = getRTEPermissionInfo(estate->es_rteperminfos, rte)->checkAsUser;
-#else
-	Oid user = rte->checkAsUser;
-#endif
-
-	return OidIsValid(user) ? user : GetUserId();
-}
-
 static RowLocker *
-make_locker(EState *estate, ExecRowMark *mark)
+make_locker(const NorikvRowStore *rows, ExecRowMark *mark)
 {
 	RowLocker *locker = palloc(sizeof(RowLocker));
 	NorikvTable *table = NorikvOpenTable(mark->relation);
 
-	locker->connection =
-		NorikvGetTableConnection(table->serverid, locking_user(estate, mark->rti));
+	locker->connection = NorikvRowStoreConnection(rows);
 	NorikvCheckWritable(table, locker->connection, "SELECT FOR UPDATE");
 	if (table->immediate)
 		ereport(ERROR, errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
@@ -75,7 +61,7 @@ make_locker(EState *estate, ExecRowMark *mark)
 }
 
 static RowLocker *
-find_locker(NorikvRowStore *rows, EState *estate, ExecRowMark *mark)
+find_locker(NorikvRowStore *rows, ExecRowMark *mark)
 {
 	MemoryContext context;
 	void **locker = NorikvRowStoreExtra(rows, &context);
@@ -84,7 +70,7 @@ find_locker(NorikvRowStore *rows, EState *estate, ExecRowMark *mark)
 	{
 		MemoryContext old_context = MemoryContextSwitchTo(context);
 
-		*locker = make_locker(estate, mark);
+		*locker = make_locker(rows, mark);
 		MemoryContextSwitchTo(old_context);
 	}
 	return *locker;
@@ -117,7 +103,7 @@ NorikvRefetchRow(EState *estate, ExecRowMark *mark, Datum rowid, TupleTableSlot 
 	if (rows == NULL)
 		elog(ERROR, "the plan does not say which row of foreign table \"%s\" to lock",
 			 RelationGetRelationName(mark->relation));
-	locker = find_locker(rows, estate, mark);
+	locker = find_locker(rows, mark);
 	NorikvRowStoreGet(rows, (ItemPointer) DatumGetPointer(rowid), &entry);
 	lock_entry(locker, &entry, estate->es_output_cid);
 	*updated = false;

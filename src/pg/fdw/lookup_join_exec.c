@@ -93,7 +93,8 @@ key_of_outer(NorikvLookupJoinState *state, TupleTableSlot *outer)
 	ResetExprContext(context);
 	load_outer(state, outer);
 	value = ExecEvalExprSwitchContext(state->operand, context, &is_null);
-	if (is_null || !NorikvKeyOfCondition(state->table, value, state->operand_type, &key))
+	if (is_null || !NorikvKeyOfCondition(state->table, value, state->operand_type,
+										 state->connection->max_key, &key))
 		return -1;
 	return NorikvKeyBatchAdd(state->keys, key);
 }
@@ -381,7 +382,8 @@ init_reading(NorikvLookupJoinState *state, Relation relation, Oid user)
 		members = bms_add_member(members,
 								 state->attnums[i] - FirstLowInvalidHeapAttributeNumber);
 		if (state->attnums[i] == SelfItemPointerAttributeNumber)
-			state->numbered = NorikvRowStoreOpen(estate, state->rti);
+			state->numbered = NorikvRowStoreOpen(estate, state->rti,
+												 state->connection);
 	}
 	state->decoder = NorikvMakeDecoder(state->table, state->connection,
 									   RelationGetDescr(relation), members, false);

@@ -27,6 +27,7 @@ struct NorikvRowStore
 	dlist_node node; /* in the list of stores */
 	EState *estate;
 	Index rti;
+	NorikvConnection *connection;
 	NorikvSpool *spool;
 	char *row; /* the one that was asked for last */
 	size_t row_room;
@@ -44,7 +45,7 @@ forget_store(void *arg)
 }
 
 NorikvRowStore *
-NorikvRowStoreOpen(EState *estate, Index rti)
+NorikvRowStoreOpen(EState *estate, Index rti, NorikvConnection *connection)
 {
 	NorikvRowStore *store =
 		MemoryContextAllocZero(estate->es_query_cxt, sizeof(NorikvRowStore));
@@ -52,6 +53,7 @@ NorikvRowStoreOpen(EState *estate, Index rti)
 
 	store->estate = estate;
 	store->rti = rti;
+	store->connection = connection;
 	store->context = estate->es_query_cxt;
 	store->spool = NorikvSpoolCreate(store->context, CurrentResourceOwner);
 	store->callback = (MemoryContextCallback){.func = forget_store, .arg = store};
@@ -64,6 +66,12 @@ NorikvRowStoreOpen(EState *estate, Index rti)
 	if (mark != NULL && estate->es_epq_active == NULL)
 		mark->ermExtra = store;
 	return store;
+}
+
+NorikvConnection *
+NorikvRowStoreConnection(const NorikvRowStore *store)
+{
+	return store->connection;
 }
 
 void

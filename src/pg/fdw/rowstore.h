@@ -14,9 +14,11 @@ typedef struct NorikvRowStore NorikvRowStore;
 
 /*
  * For BeginForeignScan, where the plan needs the rows' numbers (the scan's target
- * list has ctid). Lives as long as the executor state.
+ * list has ctid). Lives as long as the executor state. connection: what they are read
+ * from.
  */
-extern NorikvRowStore *NorikvRowStoreOpen(EState *estate, Index rti);
+extern NorikvRowStore *NorikvRowStoreOpen(EState *estate, Index rti,
+										  NorikvConnection *connection);
 /* For EndForeignScan. */
 extern void NorikvRowStoreClose(NorikvRowStore *store);
 /* The one that a scan of this range table entry has opened; NULL: none. */
@@ -28,6 +30,8 @@ extern NorikvRowStore *NorikvRowStoreFind(EState *estate, Index rti);
  */
 extern void NorikvRowStoreAdd(NorikvRowStore *store, const norikv_entry *entry,
 							  ItemPointer number);
+/* Whoever locks the rows does it there: the session may be another tenant's by then. */
+extern NorikvConnection *NorikvRowStoreConnection(const NorikvRowStore *store);
 /* What locks the rows keeps beside them, in the context of the store. */
 extern void **NorikvRowStoreExtra(NorikvRowStore *store, MemoryContext *context);
 /* The row again; its slices are valid until the next call for this store. */

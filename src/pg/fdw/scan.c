@@ -92,7 +92,8 @@ init_decoder(NorikvScan *scan, ForeignScanState *node, List *attnums)
 	if (scan->flags & NORIKV_PLAN_NUMBERED)
 	{
 		scan->rows = NorikvRowStoreOpen(
-			node->ss.ps.state, ((Scan *) node->ss.ps.plan)->scanrelid);
+			node->ss.ps.state, ((Scan *) node->ss.ps.plan)->scanrelid,
+			scan->source.connection);
 		if (!(scan->flags & NORIKV_PLAN_VALUELESS))
 			scan->source.keys_only = false;
 	}
@@ -155,6 +156,7 @@ start(NorikvScan *scan, ForeignScanState *node)
 
 	MemoryContextReset(scan->context);
 	old_context = MemoryContextSwitchTo(scan->context);
+	scan->keys.max_key = scan->source.connection->max_key;
 	NorikvEvaluateConditions(scan->table, scan->kinds, scan->types, scan->operands,
 							 context, &scan->keys);
 	rows = wanted_rows(scan, context);

@@ -30,6 +30,17 @@ has_changes(const NorikvBuffer *buffer)
 	return buffer->n_asked > 0 || buffer->n_truncations > 0;
 }
 
+/*
+ * Of one store, and of one part of it: keys are relative to the part, and a Commit is
+ * of one.
+ */
+static bool
+has_same_part(const NorikvConnection *a, const NorikvConnection *b)
+{
+	return a->key_prefix.size == b->key_prefix.size &&
+		   memcmp(a->key_prefix.data, b->key_prefix.data, a->key_prefix.size) == 0;
+}
+
 /* ---- Which buffer ---- */
 
 /* By what the connection's store is known; servers without an id are not shared. */
@@ -57,7 +68,8 @@ find_buffer(NorikvConnection *connection)
 	}
 	store_id = store_of(connection);
 	buffer = buffers;
-	while (buffer != NULL && strcmp(buffer->store_id, store_id) != 0)
+	while (buffer != NULL && (strcmp(buffer->store_id, store_id) != 0 ||
+							  !has_same_part(buffer->connection, connection)))
 		buffer = buffer->next_buffer;
 	return buffer;
 }
@@ -108,7 +120,7 @@ check_credentials(const NorikvConnection *first, const NorikvConnection *second)
 }
 
 static void
-check_single_store(const NorikvBuffer *buffer, const NorikvConnection *connection)
+check_single_store(const NorikvBuffer *buffer, NorikvConnection *connection)
 {
 	if (norikv_allow_multi_store)
 		return;
@@ -116,6 +128,16 @@ check_single_store(const NorikvBuffer *buffer, const NorikvConnection *connectio
 	{
 		if (other == buffer || !has_changes(other))
 			continue;
+		if (strcmp(other->store_id, store_of(connection)) == 0)
+			ereport(
+				ERROR, errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				errmsg("cannot write for a second tenant in one transaction"),
+				errdetail("Servers \"%s\" and \"%s\" are over one store, for different "
+						  "tenants or for one and for all, and the two cannot commit as "
+						  "one.",
+						  other->connection->name, connection->name),
+				errhint(
+					"Set \"norikv.allow_multi_store\" to commit one after the other."));
 		ereport(
 			ERROR, errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 			errmsg("cannot write to a second store in one transaction"),

@@ -236,13 +236,13 @@ make_ranges(NorikvBuffer *buffer, size_t *n_ranges)
 
 /* The first key that can follow; empty where none can. */
 static norikv_slice
-successor(norikv_slice key)
+successor(norikv_slice key, size_t max_key)
 {
 	char *next = palloc(key.size + 1);
 
 	memcpy(next, key.data, key.size);
 	next[key.size] = '\0';
-	if (key.size < NORIKV_MAX_KEY)
+	if (key.size < max_key)
 		return (norikv_slice){next, key.size + 1};
 	return (norikv_slice){next, norikv_prefix_end(key, next)};
 }
@@ -259,7 +259,7 @@ add_range(NorikvUnit *unit, norikv_slice start, norikv_slice end)
 /* Moves the points of one range from *at on into the unit, the range around them. */
 static void
 cut_range(NorikvUnit *unit, const norikv_operation *range, const NorikvUnit *points,
-		  size_t *at)
+		  size_t *at, size_t max_key)
 {
 	norikv_slice start = range->key;
 	bool to_the_end = false;
@@ -275,7 +275,7 @@ cut_range(NorikvUnit *unit, const norikv_operation *range, const NorikvUnit *poi
 		if (point->kind == NORIKV_OP_CHECK && point->condition == NORIKV_IF_VERSION)
 			point->kind = NORIKV_OP_DELETE;
 		unit->operations[unit->n_operations++] = *point;
-		start = successor(point->key);
+		start = successor(point->key, max_key);
 		to_the_end = start.size == 0;
 	}
 	if (!to_the_end)
@@ -297,7 +297,7 @@ cut_ranges(NorikvBuffer *buffer, NorikvUnit *unit)
 		while (at < points.n_operations &&
 			   NorikvCompareKeys(points.operations[at].key, ranges[i].key) < 0)
 			unit->operations[unit->n_operations++] = points.operations[at++];
-		cut_range(unit, &ranges[i], &points, &at);
+		cut_range(unit, &ranges[i], &points, &at, buffer->connection->max_key);
 	}
 	while (at < points.n_operations)
 		unit->operations[unit->n_operations++] = points.operations[at++];

@@ -50,7 +50,7 @@ typedef struct NorikvReadSet NorikvReadSet;
 
 struct NorikvBuffer
 {
-	NorikvBuffer *next_buffer; /* of another store */
+	NorikvBuffer *next_buffer; /* of another store, or another tenant of it */
 	MemoryContext context;	   /* holds all of it, and goes with the transaction */
 	char *store_id;
 	NorikvConnection *connection; /* the first that wrote, or read; sends it */

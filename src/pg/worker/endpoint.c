@@ -112,6 +112,11 @@ fill(NorikvEndpoint *endpoint, const NorikvConnection *connection)
 				"option \"nodes\"", connection);
 	copy_string(endpoint->token, sizeof(endpoint->token), settings->token,
 				"option \"token\"", connection);
+	StaticAssertStmt(NORIKV_MAX_KEY_PREFIX <= NORIKV_ENDPOINT_PREFIX,
+					 "every prefix fits");
+	endpoint->key_prefix_size = connection->key_prefix.size;
+	memcpy(endpoint->key_prefix, connection->key_prefix.data,
+		   connection->key_prefix.size);
 }
 
 /* ---- Taking and giving back ---- */

@@ -186,6 +186,7 @@ make_client(const NorikvEndpoint *endpoint)
 	options.connect_timeout_ms = endpoint->connect_timeout;
 	options.max_retries = endpoint->max_retries;
 	options.trust_cas = endpoint->trust_cas;
+	options.key_prefix = (norikv_slice){endpoint->key_prefix, endpoint->key_prefix_size};
 	client = norikv_client_new(&options, &error);
 	/* A backend's client was made of the same. */
 	if (client == NULL)
