@@ -20,6 +20,8 @@
 #include "storage/pmsignal.h"
 #include "utils/memutils.h"
 
+#include "cache/cache.h"
+
 /* How long signals stay blocked in a wait, in milliseconds. */
 #define SLICE_MS 10
 
@@ -54,6 +56,7 @@ new_call(NorikvConnection *connection, NorikvOperation operation, norikv_slice k
 	call->subject = (NorikvSubject){connection, operation, key, false, NORIKV_IF_ANY};
 	call->call = NULL;
 	call->owner = CurrentResourceOwner;
+	call->cache_write = (NorikvCacheWrite){.started = false};
 	INSTR_TIME_SET_CURRENT(call->start);
 	connection->live_calls++;
 	dlist_push_head(&live_calls, &call->node);
@@ -112,9 +115,20 @@ free_call(norikv_call *call)
 	NorikvRestoreSignals(&saved);
 }
 
+/* A write that was given up, or whose answer was lost, may take effect later. */
+static void
+end_write(NorikvCall *call)
+{
+	bool settled = call->call == NULL ||
+		(norikv_call_done(call->call) && !norikv_call_error(call->call)->outcome_unknown);
+
+	NorikvCacheWriteEnds(&call->cache_write, settled);
+}
+
 void
 NorikvFree(NorikvCall *call)
 {
+	end_write(call);
 	if (call->call != NULL)
 	{
 		count(call);
@@ -216,6 +230,7 @@ NorikvAwait(NorikvCall *call)
 			proc_exit(1);
 	}
 	pgstat_report_wait_end();
+	end_write(call);
 	return norikv_call_error(call->call);
 }
 
@@ -292,6 +307,16 @@ static const norikv_slice no_key = {NULL, 0};
 		NorikvRestoreSignals(&saved_);                                                   \
 	} while (0)
 
+/* What it may change is not to be found in the cache from here until its end. */
+static void
+start_write(NorikvCall *call, const norikv_operation *operations, size_t n_operations)
+{
+	call->subject.write = true;
+	NorikvCacheWriteStarts(&call->cache_write,
+						   NorikvCacheKeyPrefix(call->subject.connection), operations,
+						   n_operations);
+}
+
 NorikvCall *
 NorikvStartGet(NorikvConnection *connection, norikv_slice key, const char *consistency)
 {
@@ -332,8 +357,8 @@ NorikvStartWrite(NorikvConnection *connection, const norikv_operation *operation
 															: NORIKV_CALL_DELETE;
 	NorikvCall *call = new_call(connection, kind, operation->key);
 
-	call->subject.write = true;
 	call->subject.condition = operation->condition;
+	start_write(call, operation, 1);
 	START(call, norikv_write(connection->client, operation, &options));
 	return call;
 }
@@ -346,9 +371,9 @@ start_commit(NorikvConnection *connection, const norikv_operation *operations,
 	NorikvCall *call = new_call(connection, NORIKV_CALL_COMMIT,
 								n_operations == 1 ? operations[0].key : no_key);
 
-	call->subject.write = true;
 	if (n_operations == 1)
 		call->subject.condition = operations[0].condition;
+	start_write(call, operations, n_operations);
 	START(call,
 		  norikv_commit(connection->client, operations, n_operations, atomic, &options));
 	return call;

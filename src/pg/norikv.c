@@ -9,6 +9,7 @@
 #include "miscadmin.h"
 #include "utils/guc.h"
 
+#include "cache/cache.h"
 #include "fdw/write.h"
 #include "fdw/fdw.h"
 #include "fdw/lookup_join.h"
@@ -87,6 +88,7 @@ _PG_init(void)
 		NorikvStatInit();
 		NorikvLauncherInit();
 		NorikvKeeperInit();
+		NorikvCacheInit();
 
 		/*
 		 * Only here: without preload the settings of the embedded server are not

@@ -188,6 +188,8 @@ typedef struct NorikvConnection
 	int64 store_time_after_us;
 	int64 store_time_before_us;
 	NorikvStatServer *stat; /* NULL: nothing is counted */
+	struct NorikvCacheScope *cache_scope; /* cache/scope.c's; NULL: not looked for yet */
+	uint32 cache_scope_serial;
 } NorikvConnection;
 
 extern void NorikvConnectionInit(void);
@@ -228,6 +230,16 @@ typedef struct NorikvSubject
 	norikv_condition condition; /* of a write */
 } NorikvSubject;
 
+/* What a write may change of what the cache holds: see cache/cache.h. */
+typedef struct NorikvCacheWrite
+{
+	uint64 *keys; /* hash values; &only, or of the TopMemoryContext */
+	uint64 only;
+	size_t n_keys;
+	bool started;
+	bool everything; /* a range, or keys that were not looked at */
+} NorikvCacheWrite;
+
 typedef struct NorikvCall
 {
 	dlist_node node; /* in the list of live calls */
@@ -235,6 +247,7 @@ typedef struct NorikvCall
 	norikv_call *call;
 	ResourceOwner owner; /* whose release frees the call */
 	instr_time start;
+	NorikvCacheWrite cache_write;
 } NorikvCall;
 
 extern void NorikvCallInit(void);
