@@ -150,6 +150,22 @@ SELECT norikv.cache_get('cache:j');
 RESET ROLE;
 RESET norikv.server;
 
+-- Tenants see their own, and what is written past them.
+SET norikv.tenant = 'acme';
+SELECT look('cache:j'), look('cache:j');
+SELECT norikv.cache_put('cache:j', 'of acme') IS NOT NULL AS written, look('cache:j');
+SET norikv.tenant = 'widgets';
+SELECT look('cache:j'), look('tenant:acme:cache:j');
+RESET norikv.tenant;
+SELECT look('cache:j'), look('tenant:acme:cache:j'), look('tenant:acme:cache:j');
+SELECT norikv.put('tenant:acme:cache:j', 'from outside') IS NOT NULL AS put;
+SELECT look('tenant:acme:cache:j');
+SET norikv.tenant = 'acme';
+SELECT look('cache:j'), look('cache:j');
+SELECT norikv.delete('cache:j');
+RESET norikv.tenant;
+SELECT look('tenant:acme:cache:j');
+
 SELECT norikv.mdelete(array_agg(key)) > 0 AS deleted FROM norikv.scan('cache:', keys_only => true);
 DROP SERVER cached CASCADE;
 DROP ROLE cache_user;

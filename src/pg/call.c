@@ -313,7 +313,7 @@ start_write(NorikvCall *call, const norikv_operation *operations, size_t n_opera
 {
 	call->subject.write = true;
 	NorikvCacheWriteStarts(&call->cache_write,
-						   NorikvCacheKeyPrefix(call->subject.connection), operations,
+						   call->subject.connection->key_prefix, operations,
 						   n_operations);
 }
 

@@ -26,7 +26,4 @@ extern void NorikvCacheWriteStarts(NorikvCacheWrite *write, norikv_slice key_pre
 /* settled: an answer came. If not, the write may take effect later still. */
 extern void NorikvCacheWriteEnds(NorikvCacheWrite *write, bool settled);
 
-/* What the connection's client puts in front of its keys. */
-extern norikv_slice NorikvCacheKeyPrefix(const NorikvConnection *connection);
-
 #endif

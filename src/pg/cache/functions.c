@@ -41,7 +41,7 @@ begin_access(Access *access, NorikvConnection *connection, Datum name)
 	access->connection = connection;
 	access->name = NorikvKeyFromDatum(name, true, "key");
 	key->name =
-		NorikvCacheName(NorikvCacheKeyPrefix(connection), access->name, access->buffer);
+		NorikvCacheName(connection->key_prefix, access->name, access->buffer);
 	key->hash = NorikvCacheHash(key->name);
 	key->scope = NorikvCacheScopeOf(connection, &key->scope_serial);
 }

@@ -11,12 +11,6 @@
 #include "common/cryptohash.h"
 
 norikv_slice
-NorikvCacheKeyPrefix(const NorikvConnection *connection)
-{
-	return (norikv_slice){NULL, 0};
-}
-
-norikv_slice
 NorikvCacheName(norikv_slice prefix, norikv_slice key, char buffer[NORIKV_CACHE_MAX_KEY])
 {
 	if (prefix.size == 0)
@@ -52,7 +46,7 @@ identify(const NorikvConnection *connection, uint8 identity[PG_SHA256_DIGEST_LEN
 		elog(ERROR, "could not compute a digest: %s", pg_cryptohash_error(context));
 	digest(context, NORIKV_SLICE(settings->nodes));
 	digest(context, token);
-	digest(context, NorikvCacheKeyPrefix(connection));
+	digest(context, connection->key_prefix);
 	digest(context, (norikv_slice){&connection->generation,
 								   sizeof(connection->generation)});
 	if (pg_cryptohash_final(context, identity, PG_SHA256_DIGEST_LENGTH) < 0)
