@@ -118,7 +118,7 @@ test_unknown_methods_are_unimplemented_at_once(void **state)
 {
 	static const char *const methods[] = {
 		"/norikv.v1.Admin/TransferShard", "/norikv.v1.Vector/Search",
-		"/norikv.ext.v1.Kv/Watch", "/norikv.v1.Kv/put", "/", "/no.such/Method"
+		"/norikv.ext.v1.Kv/watch", "/norikv.v1.Kv/put", "/", "/no.such/Method"
 	};
 
 	(void) state;
@@ -137,7 +137,8 @@ test_invalid_messages(void **state)
 	static const char *const methods[] = {
 		WIRE_METHOD_PUT, WIRE_METHOD_GET, WIRE_METHOD_DELETE, WIRE_METHOD_INFO,
 		WIRE_METHOD_MULTI_GET, WIRE_METHOD_SCAN, WIRE_METHOD_HEALTH_CHECK,
-		WIRE_METHOD_HEALTH_WATCH, WIRE_METHOD_WATCH_CLUSTER, WIRE_METHOD_COMMIT
+		WIRE_METHOD_HEALTH_WATCH, WIRE_METHOD_WATCH_CLUSTER, WIRE_METHOD_COMMIT,
+		WIRE_METHOD_WATCH
 	};
 
 	(void) state;
