@@ -6,7 +6,11 @@ MODULE_big := norikv
 OBJS := $(patsubst %.c,%.o,$(wildcard src/pg/*.c src/pg/*/*.c))
 
 # In this order: later files use what earlier ones create.
-SQL_PARTS := version connection keys bulk update stat cache/cache
+SQL_PARTS := version connection keys bulk update stat \
+	cache/cache \
+	patterns/event \
+	patterns/inventory
+
 DATA_built := norikv--$(EXTVERSION).sql
 EXTRA_CLEAN := $(DATA_built)
 
@@ -16,7 +20,10 @@ SCRIPTS_built := build/release/norikvd build/release/norikv
 
 # extension comes first: it creates it.
 REGRESS := extension version options literals keys values encoding bulk scan update \
-	access connections stat tenant_option cache \
+	access connections stat tenant_option \
+	cache \
+	event \
+	inventory \
 	fdw_read fdw_read_encoding fdw_read_plans fdw_read_random fdw_import \
 	fdw_write fdw_write_conflict fdw_write_savepoint fdw_write_expiry fdw_write_limits \
 	fdw_write_trigger fdw_write_immediate fdw_lookup_join

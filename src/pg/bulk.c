@@ -11,8 +11,6 @@
 #include "utils/memutils.h"
 #include "utils/tuplestore.h"
 
-/* Keys of the first request for many: how large their values are is not known. */
-#define FIRST_KEYS 100
 /* What the answer to a later one should come to. */
 #define ANSWER_BYTES (16 * 1024 * 1024)
 
@@ -120,12 +118,9 @@ read_chunk(RowSink *sink, const NorikvElements *elements, int first, int end,
 	return bytes;
 }
 
-/*
- * How many keys to ask for after n keys had values of that many bytes: as many as may
- * come to ANSWER_BYTES, for an answer is in memory as a whole.
- */
-static int
-next_step(int n, size_t bytes, int fetch_size)
+/* As many as may come to ANSWER_BYTES, for an answer is in memory as a whole. */
+int
+NorikvNextKeys(int n, size_t bytes, int fetch_size)
 {
 	double average = (double) bytes / n;
 
@@ -150,7 +145,7 @@ read_many(FunctionCallInfo fcinfo, bool values_as_text)
 	NorikvKeysArgument(fcinfo, &elements);
 	fetch_size = sink.connection->settings.fetch_size;
 	keys = palloc(sizeof(norikv_slice) * Max(Min(fetch_size, elements.count), 1));
-	step = Min(fetch_size, FIRST_KEYS);
+	step = Min(fetch_size, NORIKV_FIRST_KEYS);
 	for (int first = 0; first < elements.count;)
 	{
 		int end = first + Min(step, elements.count - first);
@@ -158,7 +153,7 @@ read_many(FunctionCallInfo fcinfo, bool values_as_text)
 
 		CHECK_FOR_INTERRUPTS();
 		bytes = read_chunk(&sink, &elements, first, end, keys, consistency);
-		step = next_step(end - first, bytes, fetch_size);
+		step = NorikvNextKeys(end - first, bytes, fetch_size);
 		first = end;
 	}
 	return (Datum) 0;

@@ -138,6 +138,26 @@ NorikvCreateDocument(NorikvAttempt *attempt, norikv_slice key, norikv_slice valu
 }
 
 void
+NorikvOverwriteDocument(NorikvAttempt *attempt, norikv_slice key, norikv_slice value)
+{
+	new_operation(attempt, NORIKV_OP_PUT, key)->value = value;
+}
+
+NorikvDocument *
+NorikvFindDocument(NorikvAttempt *attempt, norikv_slice key)
+{
+	for (int i = 0; i < attempt->n_documents; i++)
+	{
+		NorikvDocument *document = &attempt->documents[i];
+
+		if (document->key.size == key.size &&
+			memcmp(document->key.data, key.data, key.size) == 0)
+			return document;
+	}
+	return NULL;
+}
+
+void
 NorikvReadAlso(NorikvAttempt *attempt, norikv_slice key)
 {
 	NorikvCommit *commit = attempt->commit;

@@ -25,6 +25,7 @@
 #define NORIKV_DEFAULT_SERVER "norikv"
 
 /* What is raised where the standard has no code; see docs/reference.md. */
+#define ERRCODE_NORIKV_NOT_ENOUGH_STOCK MAKE_SQLSTATE('N', 'K', '0', '0', '1')
 #define ERRCODE_NORIKV_READ_TIMEOUT MAKE_SQLSTATE('N', 'K', '0', '0', '3')
 
 /* ---- norikv.c: module, settings ---- */
@@ -370,6 +371,13 @@ extern void NorikvValuesArgument(FunctionCallInfo fcinfo, NorikvElements *elemen
 /* An element of "keys", which must not be null, as key of a call. */
 extern norikv_slice NorikvElementKey(const NorikvElements *elements, int i);
 
+/* ---- bulk.c: reading many keys ---- */
+
+/* Of the first request for many: how large their values are is not known. */
+#define NORIKV_FIRST_KEYS 100
+/* How many keys to ask for after n keys had values of that many bytes. */
+extern int NorikvNextKeys(int n, size_t bytes, int fetch_size);
+
 /* ---- clock.c: store time ---- */
 
 /*
@@ -470,6 +478,11 @@ extern void NorikvAddToDocument(NorikvAttempt *attempt, NorikvDocument *document
 /* A key that was not read, on condition that there is none. */
 extern void NorikvCreateDocument(NorikvAttempt *attempt, norikv_slice key,
 								 norikv_slice value, norikv_ttl ttl, uint64 ttl_ms);
+/* The same whatever is there: for a key that only the other conditions give a meaning. */
+extern void NorikvOverwriteDocument(NorikvAttempt *attempt, norikv_slice key,
+									norikv_slice value);
+/* The document of this key; NULL: it was not read. */
+extern NorikvDocument *NorikvFindDocument(NorikvAttempt *attempt, norikv_slice key);
 /*
  * Another key whose name only a document tells: the step is called again with one
  * document more, and what it said before is forgotten. Later tries read it at once, so

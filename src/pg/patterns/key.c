@@ -66,3 +66,18 @@ NorikvIdHasColon(Datum id)
 
 	return memchr(VARDATA_ANY(given), ':', VARSIZE_ANY_EXHDR(given)) != NULL;
 }
+
+bool
+NorikvIsUuid(const char *text)
+{
+	const int length = 36;
+
+	for (int i = 0; i < length; i++)
+	{
+		bool dash = i == 8 || i == 13 || i == 18 || i == 23;
+
+		if (dash ? text[i] != '-' : !isxdigit((unsigned char) text[i]))
+			return false;
+	}
+	return text[length] == '\0';
+}

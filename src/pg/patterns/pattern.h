@@ -100,6 +100,8 @@ extern void NorikvRefuseId(const char *argument, Datum id, const char *reason)
 /* Whether the id is word, or starts with word and a colon. */
 extern bool NorikvIdIsUnder(Datum id, const char *word);
 extern bool NorikvIdHasColon(Datum id);
+/* Whether it is spelt as uuid_out does, and JavaScript. */
+extern bool NorikvIsUuid(const char *text);
 
 /* ---- instants ---- */
 
