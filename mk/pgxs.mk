@@ -8,6 +8,7 @@ OBJS := $(patsubst %.c,%.o,$(wildcard src/pg/*.c src/pg/*/*.c))
 # In this order: later files use what earlier ones create.
 SQL_PARTS := version connection keys bulk update stat \
 	cache/cache \
+	patterns/counter \
 	patterns/event \
 	patterns/inventory
 
@@ -22,6 +23,7 @@ SCRIPTS_built := build/release/norikvd build/release/norikv
 REGRESS := extension version options literals keys values encoding bulk scan update \
 	access connections stat tenant_option \
 	cache \
+	counter \
 	event \
 	inventory \
 	fdw_read fdw_read_encoding fdw_read_plans fdw_read_random fdw_import \

@@ -51,8 +51,8 @@ struct NorikvCommit
 	int n_wanted;
 };
 
-static void
-back_off(int tries)
+void
+NorikvBackOff(int tries)
 {
 	double range = FIRST_BACKOFF_MS * pow(2, Min(tries, 16));
 
@@ -425,7 +425,7 @@ NorikvRunStep(NorikvConnection *connection, const norikv_slice *keys, int n_keys
 		if (options->max_retries >= 0 && tries >= options->max_retries)
 			raise_unmet(&loop);
 		MemoryContextReset(loop.try_context);
-		back_off(tries);
+		NorikvBackOff(tries);
 	}
 	MemoryContextDelete(context);
 	return loop.written;

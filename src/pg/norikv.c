@@ -13,6 +13,7 @@
 #include "fdw/write.h"
 #include "fdw/fdw.h"
 #include "fdw/lookup_join.h"
+#include "patterns/combine.h"
 #include "worker/keeper.h"
 #include "worker/launcher.h"
 
@@ -86,6 +87,7 @@ _PG_init(void)
 	if (process_shared_preload_libraries_in_progress)
 	{
 		NorikvStatInit();
+		NorikvCombineInit();
 		NorikvLauncherInit();
 		NorikvKeeperInit();
 		NorikvCacheInit();

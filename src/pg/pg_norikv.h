@@ -506,6 +506,9 @@ extern norikv_version NorikvRunStep(NorikvConnection *connection,
 									const norikv_slice *keys, int n_keys, NorikvStep step,
 									void *arg, const NorikvStepOptions *options);
 
+/* The pause after a try that met another writer; a cancel ends it by an error. */
+extern void NorikvBackOff(int tries);
+
 /* The same for one key, where that is all there is to say. */
 typedef enum NorikvCasAction
 {
