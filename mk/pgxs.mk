@@ -10,7 +10,9 @@ SQL_PARTS := version connection keys bulk update stat \
 	cache/cache \
 	patterns/counter \
 	patterns/event \
-	patterns/inventory
+	patterns/fence \
+	patterns/inventory \
+	patterns/lock
 
 DATA_built := norikv--$(EXTVERSION).sql
 EXTRA_CLEAN := $(DATA_built)

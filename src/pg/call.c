@@ -216,21 +216,32 @@ check_interrupts(NorikvCall *call)
 	error_context_stack = callback.previous;
 }
 
-const norikv_error *
-NorikvAwait(NorikvCall *call)
+bool
+NorikvAwaitUntil(NorikvCall *call, int64 until_us)
 {
+	bool done;
+
 	pgstat_report_wait_start(PG_WAIT_EXTENSION);
 	for (;;)
 	{
 		await_slice(call);
-		if (norikv_call_done(call->call))
+		done = norikv_call_done(call->call);
+		if (done || (until_us != PG_INT64_MAX && NorikvBootMicroseconds() >= until_us))
 			break;
 		check_interrupts(call);
 		if (!PostmasterIsAlive())
 			proc_exit(1);
 	}
 	pgstat_report_wait_end();
-	end_write(call);
+	if (done)
+		end_write(call);
+	return done;
+}
+
+const norikv_error *
+NorikvAwait(NorikvCall *call)
+{
+	(void) NorikvAwaitUntil(call, PG_INT64_MAX);
 	return norikv_call_error(call->call);
 }
 
@@ -260,15 +271,24 @@ NorikvFinishMultiGet(NorikvCall *call, size_t n_keys)
 }
 
 bool
-NorikvNextPage(NorikvCall *call)
+NorikvAskNextPage(NorikvCall *call)
 {
 	sigset_t saved;
 	bool more;
 
-	CHECK_FOR_INTERRUPTS();
 	NorikvBlockSignals(&saved);
 	more = norikv_call_next(call->call);
 	NorikvRestoreSignals(&saved);
+	return more;
+}
+
+bool
+NorikvNextPage(NorikvCall *call)
+{
+	bool more;
+
+	CHECK_FOR_INTERRUPTS();
+	more = NorikvAskNextPage(call);
 	NorikvFinish(call);
 	return more;
 }
@@ -417,5 +437,16 @@ NorikvStartWatchCluster(NorikvConnection *connection)
 	NorikvCall *call = new_call(connection, NORIKV_CALL_VIEW, no_key);
 
 	START(call, norikv_watch_cluster(connection->client, NULL));
+	return call;
+}
+
+NorikvCall *
+NorikvStartWatch(NorikvConnection *connection, norikv_slice key)
+{
+	char end[NORIKV_WATCH_END_SIZE];
+	norikv_watch_request request = {.start = key, .end = norikv_key_end(key, end)};
+	NorikvCall *call = new_call(connection, NORIKV_CALL_WATCH, key);
+
+	START(call, norikv_watch(connection->client, &request, NULL));
 	return call;
 }

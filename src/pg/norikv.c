@@ -14,6 +14,7 @@
 #include "fdw/fdw.h"
 #include "fdw/lookup_join.h"
 #include "patterns/combine.h"
+#include "patterns/lock.h"
 #include "worker/keeper.h"
 #include "worker/launcher.h"
 
@@ -79,6 +80,7 @@ _PG_init(void)
 	define_settings();
 	NorikvConnectionInit();
 	NorikvTransactionInit();
+	NorikvLockInit();
 	NorikvCallInit();
 	NorikvTableInit();
 	NorikvEstimateInit();

@@ -26,6 +26,7 @@
 
 /* What is raised where the standard has no code; see docs/reference.md. */
 #define ERRCODE_NORIKV_NOT_ENOUGH_STOCK MAKE_SQLSTATE('N', 'K', '0', '0', '1')
+#define ERRCODE_NORIKV_LEASE_LOST MAKE_SQLSTATE('N', 'K', '0', '0', '2')
 #define ERRCODE_NORIKV_READ_TIMEOUT MAKE_SQLSTATE('N', 'K', '0', '0', '3')
 
 /* ---- norikv.c: module, settings ---- */
@@ -127,6 +128,7 @@ typedef enum NorikvOperation
 	NORIKV_CALL_INFO,
 	NORIKV_CALL_PING,
 	NORIKV_CALL_VIEW,
+	NORIKV_CALL_WATCH,
 	NORIKV_CALL_OPERATIONS /* how many there are */
 } NorikvOperation;
 
@@ -274,9 +276,15 @@ extern NorikvCall *NorikvStartKeyedCommit(NorikvConnection *connection,
 extern NorikvCall *NorikvStartInfo(NorikvConnection *connection);
 extern NorikvCall *NorikvStartHealth(NorikvConnection *connection);
 extern NorikvCall *NorikvStartWatchCluster(NorikvConnection *connection);
+/* Of one key, from now on. */
+extern NorikvCall *NorikvStartWatch(NorikvConnection *connection, norikv_slice key);
 
 /* Until it is done; its error is the caller's to look at. */
 extern const norikv_error *NorikvAwait(NorikvCall *call);
+/* The same until an instant of NorikvBootMicroseconds; false: it is not done. */
+extern bool NorikvAwaitUntil(NorikvCall *call, int64 until_us);
+/* Gives the page at hand back: the call is not done until the next one is there. */
+extern bool NorikvAskNextPage(NorikvCall *call);
 /* Until it is done; raises its error. */
 extern void NorikvFinish(NorikvCall *call);
 /* The same; its entries, one for each key. */

@@ -59,7 +59,7 @@ static const char *const operation_names[NORIKV_CALL_OPERATIONS] = {
 	[NORIKV_CALL_PUT] = "put",	   [NORIKV_CALL_DELETE] = "delete",
 	[NORIKV_CALL_COMMIT] = "commit", [NORIKV_CALL_SCAN] = "scan",
 	[NORIKV_CALL_INFO] = "info",   [NORIKV_CALL_PING] = "ping",
-	[NORIKV_CALL_VIEW] = "cluster_view",
+	[NORIKV_CALL_VIEW] = "cluster_view", [NORIKV_CALL_WATCH] = "watch",
 };
 
 static SharedStats *shared = NULL;

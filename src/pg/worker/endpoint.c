@@ -108,6 +108,13 @@ fill(NorikvEndpoint *endpoint, const NorikvConnection *connection)
 	endpoint->attempt_timeout = settings->attempt_timeout;
 	endpoint->connect_timeout = settings->connect_timeout;
 	endpoint->max_retries = settings->max_retries;
+	if (connection->key_prefix.size > sizeof(endpoint->key_prefix))
+		refuse_size(connection, "tenant's prefix", connection->key_prefix.size,
+					sizeof(endpoint->key_prefix));
+	endpoint->key_prefix_size = connection->key_prefix.size;
+	if (connection->key_prefix.size > 0)
+		memcpy(endpoint->key_prefix, connection->key_prefix.data,
+			   connection->key_prefix.size);
 	copy_string(endpoint->nodes, sizeof(endpoint->nodes), settings->nodes,
 				"option \"nodes\"", connection);
 	copy_string(endpoint->token, sizeof(endpoint->token), settings->token,

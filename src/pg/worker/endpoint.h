@@ -14,7 +14,7 @@
 #define NORIKV_ENDPOINTS 64
 #define NORIKV_ENDPOINT_NODES 1024
 #define NORIKV_ENDPOINT_TOKEN 4096
-#define NORIKV_ENDPOINT_PREFIX 512
+#define NORIKV_ENDPOINT_PREFIX NORIKV_MAX_KEY_PREFIX
 
 /* Compared byte by byte: what is not used is zero. Strings end with a zero byte. */
 typedef struct NorikvEndpoint

@@ -7,9 +7,6 @@
  */
 #include "postgres.h"
 
-#include <limits.h>
-#include <time.h>
-
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "storage/ipc.h"
@@ -105,6 +102,12 @@ NorikvLeaseUnlock(void)
 		LWLockRelease(shared->lock);
 }
 
+bool
+NorikvLeasesAreShared(void)
+{
+	return shared != NULL;
+}
+
 int
 NorikvLeaseSlots(void)
 {
@@ -149,10 +152,7 @@ NorikvLeaseLook(int slot, NorikvLease *copy)
 int64
 NorikvBootTime(void)
 {
-	struct timespec now;
-
-	clock_gettime(CLOCK_BOOTTIME, &now);
-	return (int64) now.tv_sec * 1000 + now.tv_nsec / 1000000;
+	return NorikvBootMicroseconds() / 1000;
 }
 
 void
@@ -343,6 +343,15 @@ NorikvLeaseSetWritten(NorikvLease *lease, norikv_version version, int64 sent_at,
 	lease->deadline = sent_at + (int64) (ttl_ms / 100 * 99 + ttl_ms % 100 * 99 / 100);
 	lease->next_at = sent_at + (int64) (ttl_ms / 3);
 	lease->gone_at = sent_at + lease->timeout + (int64) ttl_ms;
+}
+
+void
+NorikvLeaseRefused(NorikvLease *lease)
+{
+	NorikvLeaseLock();
+	lease->uncertain = false;
+	lease->late_until = 0;
+	NorikvLeaseUnlock();
 }
 
 void

@@ -116,6 +116,8 @@ extern void NorikvMakeNonce(char nonce[NORIKV_NONCE_SIZE + 1]);
 /* ---- lease.c: for owners ---- */
 
 extern void NorikvLeaseInit(void);
+/* Whether there is shared memory for them, and so somebody who renews them. */
+extern bool NorikvLeasesAreShared(void);
 /*
  * A slot, in state TAKING and claimed by the caller. 0A000 where it does not fit,
  * 53400 where all norikv.max_leases are in use. NULL nonce: one is made.
@@ -125,6 +127,8 @@ extern NorikvLease *NorikvLeaseReserve(const NorikvConnection *connection,
 									   const char *nonce);
 /* Before each write of the owner's; returns the moment for Taken and Renewed. */
 extern int64 NorikvLeaseSending(NorikvLease *lease);
+/* It was answered: others have the keys, and nothing of ours can come to be there. */
+extern void NorikvLeaseRefused(NorikvLease *lease);
 /* The first write went well: HELD, and the claim ends. values[i] replaces value i. */
 extern void NorikvLeaseTaken(NorikvLease *lease, norikv_version version, int64 sent_at,
 							 const norikv_slice *values);
