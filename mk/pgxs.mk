@@ -27,7 +27,9 @@ REGRESS := extension version options literals keys values encoding bulk scan upd
 	cache \
 	counter \
 	event \
+	fence \
 	inventory \
+	lock \
 	fdw_read fdw_read_encoding fdw_read_plans fdw_read_random fdw_import \
 	fdw_write fdw_write_conflict fdw_write_savepoint fdw_write_expiry fdw_write_limits \
 	fdw_write_trigger fdw_write_immediate fdw_lookup_join

@@ -33,7 +33,6 @@
 #define SLICE_MS 1			/* of a wait for calls that end soon */
 #define SWEEP_MS (30 * 1000) /* between two looks for endpoints without use */
 #define SHUTDOWN_MS 3000	/* at most, for what is to be finished */
-#define GRACE_MS 200		/* at least, for backends that end with us */
 
 static const NorikvKeeperModule *const modules[] = {
 	&NorikvLeaseModule,
@@ -393,10 +392,10 @@ static bool
 may_end(int64 asked_at)
 {
 	int64 now = NorikvBootTime();
-	bool busy = now < asked_at + GRACE_MS;
+	bool busy = false;
 
 	for (int i = 0; i < lengthof(modules); i++)
-		busy |= modules[i]->busy(now);
+		busy |= modules[i]->busy(now, asked_at);
 	return !busy || now >= asked_at + SHUTDOWN_MS;
 }
 

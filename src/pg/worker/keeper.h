@@ -35,8 +35,8 @@ typedef struct NorikvKeeperModule
 	 * the boot time at which there is more to do, whatever happens to its calls.
 	 */
 	int64 (*step)(int64 now);
-	/* The keeper is to end: is there something that should be finished first? */
-	bool (*busy)(int64 now);
+	/* Asked to end then: is there something that should be finished first? */
+	bool (*busy)(int64 now, int64 asked_at);
 } NorikvKeeperModule;
 
 /* A client for an endpoint, shared by the modules. */

@@ -25,6 +25,7 @@
 #define SHORTEST_PAUSE_MS 20 /* between two requests where one failed */
 #define LONGEST_PAUSE_MS 1000
 #define SHORTEST_TIMEOUT_MS 50
+#define GRACE_MS 200 /* for backends that end with the keeper */
 #define NO_CLIENT_PAUSE_MS 50 /* where the embedded server is about to start */
 
 typedef enum RequestKind
@@ -418,10 +419,10 @@ step_leases(int64 now)
  * Where PostgreSQL ends, backends leave theirs to be deleted meanwhile.
  */
 static bool
-leases_are_busy(int64 now)
+leases_are_busy(int64 now, int64 asked_at)
 {
 	static bool renewed = false;
-	bool busy = !renewed;
+	bool busy = false;
 
 	for (int i = NorikvLeaseSlots() - 1; i >= 0; i--)
 	{
@@ -431,7 +432,8 @@ leases_are_busy(int64 now)
 		if (!renewed && lease->state == NORIKV_LEASE_HELD)
 			lease->next_at = now;
 		busy |= lease->user == NORIKV_LEASE_KEEPER ||
-				lease->state == NORIKV_LEASE_RELEASING;
+				lease->state == NORIKV_LEASE_RELEASING ||
+				(lease->state != NORIKV_LEASE_FREE && now < asked_at + GRACE_MS);
 		NorikvLeaseUnlock();
 	}
 	renewed = true;
