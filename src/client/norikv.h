@@ -551,6 +551,12 @@ typedef struct norikv_watch_request
 	norikv_slice end;			/* exclusive; empty: to the last key */
 	norikv_version after;		/* term and index 0: from now on */
 	uint64_t	history;		/* of after, as norikv_changes says; 0: not known */
+	/*
+	 * A page at least this often, without changes where there are none: what was known
+	 * still holds. So silence tells that the server is out of reach. 100 or more; 0:
+	 * only with changes. Servers of versions that do not know it never send one.
+	 */
+	uint32_t	heartbeat_ms;
 } norikv_watch_request;
 
 /* What a key is watched by: [key, key and a zero byte). The key is copied to end. */
@@ -573,6 +579,8 @@ typedef struct norikv_changes
 	 * read for so long that the server has forgotten them.
 	 */
 	bool		reset;
+	/* When the server made the page it had nothing more to tell. */
+	bool		current;
 } norikv_changes;
 
 /*

@@ -22,6 +22,7 @@ typedef struct watch_call
 	norikv_slice end;
 	norikv_version after;		/* where the next attempt begins */
 	uint64_t	history;
+	uint32_t	heartbeat_ms;
 	char		bounds[];
 } watch_call;
 
@@ -51,6 +52,7 @@ pack_request(const watch_call *watch)
 	if (after.term != 0 || after.index != 0)
 		request.after = &after;
 	request.history = watch->history;
+	request.heartbeat_ms = watch->heartbeat_ms;
 	return wire_pack(&request.base);
 }
 
@@ -104,6 +106,7 @@ fill(watch_call *watch, const Norikv__Ext__V1__WatchChunk *chunk)
 		.known = {chunk->known_term, chunk->known_index},
 		.history = chunk->history,
 		.reset = chunk->reset,
+		.current = chunk->current,
 	};
 	return true;
 }
@@ -134,7 +137,8 @@ watch_message(nk_rpc *rpc, grpc_byte_buffer *message)
 	rpc->deadline = NK_NEVER;
 	rpc->endless = true;
 	rpc->tries = 0;
-	if (!watch->begun || watch->page.reset || watch->page.n_changes > 0)
+	if (!watch->begun || watch->page.reset || watch->page.n_changes > 0 ||
+		watch->heartbeat_ms > 0)
 		show(watch);
 	else
 		wire_arena_free(&watch->call.arena);	/* it goes on where it was */
@@ -287,6 +291,7 @@ norikv_watch(norikv_client *client, const norikv_watch_request *request,
 	watch->end = nk_full_end(client, end, watch->bounds + watch->start.size);
 	watch->after = request->after;
 	watch->history = request->history;
+	watch->heartbeat_ms = request->heartbeat_ms;
 	watch->rpc.unlimited = watch->rpc.patient = true;
 	nk_rpc_start(&watch->rpc, pack_request(watch), watch->call.deadline);
 	return &watch->call;

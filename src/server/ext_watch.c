@@ -62,6 +62,7 @@ pack_changes(const engine_changes *changes)
 	fields.known_index = changes->known.index;
 	fields.history = changes->history;
 	fields.reset = changes->reset;
+	fields.current = changes->current;
 	chunk_add_fields(&packed, &fields.base);
 	return chunk_take(&packed);
 }

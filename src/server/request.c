@@ -219,6 +219,7 @@ request_watch(const Norikv__Ext__V1__WatchRequest *request, engine_watch_request
 	if (request->after != NULL)
 		watch->after = (engine_version) {request->after->term, request->after->index};
 	watch->history = request->history;
+	watch->heartbeat_ms = request->heartbeat_ms;
 	return check_bound(watch->start, "", "start", error) &&
 		check_bound(watch->end, "", "end", error);
 }

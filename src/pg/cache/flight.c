@@ -263,3 +263,18 @@ NorikvCacheOvertake(uint64 hash)
 			pg_atomic_write_u32(&flight->overtaken, 1);
 	}
 }
+
+void
+NorikvCacheTellFlights(uint64 hash, bool all, uint32 scope, norikv_version version)
+{
+	uint32 i = NorikvCachePartitionOf(hash)->flights;
+
+	for (; i != NORIKV_CACHE_NONE; i = norikv_cache_flights[i].next)
+	{
+		NorikvCacheFlight *flight = &norikv_cache_flights[i];
+
+		if (flight->scope == scope && (all || flight->hash == hash) &&
+			!NorikvCacheAtLeast(flight->seen, version))
+			flight->seen = version;
+	}
+}

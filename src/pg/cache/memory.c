@@ -26,6 +26,7 @@ NorikvCacheFlight *norikv_cache_flights = NULL;
 NorikvCacheCounts *norikv_cache_counts = NULL;
 
 int norikv_cache_ttl = 60000;
+bool norikv_cache_watch = true;
 int norikv_cache_watch_timeout = 5000;
 static int cache_kilobytes = DEFAULT_KILOBYTES;
 static int cache_entries = DEFAULT_ENTRIES;
@@ -59,6 +60,26 @@ define_settings(void)
 	DefineCustomIntVariable("norikv.cache_ttl", "How long cache_get() shows what it keeps.",
 							NULL, &norikv_cache_ttl, 60000, 1, INT_MAX, PGC_SIGHUP,
 							GUC_UNIT_MS, NULL, NULL, NULL);
+
+	/*
+	 * The background worker has each server tell it of all changes below the tenant's
+	 * prefix, or of the whole store. Where others write to it all the time, and little of
+	 * that is cached, that is work which norikv.cache_ttl may be a better answer to.
+	 */
+	DefineCustomBoolVariable("norikv.cache_watch",
+							 "Has servers tell of changes of what cache_get() keeps.",
+							 "Off, what others change is seen after norikv.cache_ttl.",
+							 &norikv_cache_watch, true, PGC_SIGHUP, 0, NULL, NULL, NULL);
+
+	/*
+	 * How old a value can be when a server cannot tell: it is out of reach, or the
+	 * background worker does not run. Servers are asked to give a sign of life four
+	 * times in this time.
+	 */
+	DefineCustomIntVariable("norikv.cache_watch_timeout",
+							"How long entries are shown after a server was last heard.",
+							NULL, &norikv_cache_watch_timeout, 5000, 400, INT_MAX / 2,
+							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
 }
 
 /* ---- Layout ---- */
@@ -128,6 +149,7 @@ init_partitions(void)
 		pg_atomic_init_u64(&scope->epoch, 0);
 		pg_atomic_init_u64(&scope->used_at, 0);
 		pg_atomic_init_u32(&scope->watched, false);
+		pg_atomic_init_u64(&scope->watched_since, 0);
 		pg_atomic_init_u64(&scope->confirmed_at, 0);
 	}
 }

@@ -9,6 +9,10 @@
 #include "shared.h"
 
 #include "common/cryptohash.h"
+#include "miscadmin.h"
+
+#include "worker/endpoint.h"
+#include "worker/keeper.h"
 
 norikv_slice
 NorikvCacheName(norikv_slice prefix, norikv_slice key, char buffer[NORIKV_CACHE_MAX_KEY])
@@ -77,19 +81,55 @@ choose_scope(const uint8 identity[PG_SHA256_DIGEST_LENGTH])
 	return chosen;
 }
 
-/* Entries of the scope that had the place before have its serial number. */
-static void
-make_scope(NorikvCacheScope *scope, const uint8 identity[PG_SHA256_DIGEST_LENGTH])
+/*
+ * Entries of the scope that had the place before have its serial number. The endpoint
+ * that was its is the caller's to release.
+ */
+static int
+make_scope(NorikvCacheScope *scope, const uint8 identity[PG_SHA256_DIGEST_LENGTH],
+		   int endpoint)
 {
 	uint32 place = scope - norikv_cache->scopes;
+	int replaced = pg_atomic_read_u32(&scope->serial) == 0 ? -1 : scope->endpoint;
 
 	norikv_cache->scopes_made++;
 	pg_atomic_write_u32(&scope->serial,
 						norikv_cache->scopes_made * NORIKV_CACHE_SCOPES + place);
 	pg_atomic_fetch_add_u64(&scope->epoch, 1);
 	memcpy(scope->identity, identity, PG_SHA256_DIGEST_LENGTH);
-	pg_atomic_write_u32(&scope->watched, false);
+	scope->endpoint = endpoint;
+	pg_atomic_write_u32(&scope->watched, endpoint >= 0 && norikv_cache_watch);
+	pg_atomic_write_u64(&scope->watched_since, 0);
 	pg_atomic_write_u64(&scope->confirmed_at, 0);
+	return replaced;
+}
+
+/*
+ * One that can have no endpoint is not watched. The reference is this backend's only for
+ * as long as nothing can throw or end it.
+ */
+static NorikvCacheScope *
+find_or_make(const NorikvConnection *connection,
+			 const uint8 identity[PG_SHA256_DIGEST_LENGTH], uint32 *serial)
+{
+	NorikvCacheScope *scope;
+	int endpoint;
+
+	HOLD_INTERRUPTS();
+	endpoint = NorikvEndpointTryAcquire(connection);
+	LWLockAcquire(norikv_cache->lists_lock, LW_EXCLUSIVE);
+	scope = choose_scope(identity);
+	if (pg_atomic_read_u32(&scope->serial) == 0 ||
+		memcmp(scope->identity, identity, PG_SHA256_DIGEST_LENGTH) != 0)
+		endpoint = make_scope(scope, identity, endpoint);
+	pg_atomic_write_u64(&scope->used_at, NorikvBootMicroseconds());
+	*serial = pg_atomic_read_u32(&scope->serial);
+	LWLockRelease(norikv_cache->lists_lock);
+	if (endpoint >= 0)
+		NorikvEndpointRelease(endpoint);
+	RESUME_INTERRUPTS();
+	NorikvKeeperWake(0);
+	return scope;
 }
 
 NorikvCacheScope *
@@ -105,17 +145,23 @@ NorikvCacheScopeOf(NorikvConnection *connection, uint32 *serial)
 		return scope;
 	}
 	identify(connection, identity);
-	LWLockAcquire(norikv_cache->lists_lock, LW_EXCLUSIVE);
-	scope = choose_scope(identity);
-	if (pg_atomic_read_u32(&scope->serial) == 0 ||
-		memcmp(scope->identity, identity, sizeof(identity)) != 0)
-		make_scope(scope, identity);
-	pg_atomic_write_u64(&scope->used_at, NorikvBootMicroseconds());
-	*serial = pg_atomic_read_u32(&scope->serial);
-	LWLockRelease(norikv_cache->lists_lock);
+	scope = find_or_make(connection, identity, serial);
 	connection->cache_scope = scope;
 	connection->cache_scope_serial = *serial;
 	return scope;
+}
+
+/* Once a second is enough. */
+void
+NorikvCacheUseScope(NorikvCacheScope *scope, int64 now)
+{
+	int64 used_at = (int64) pg_atomic_read_u64(&scope->used_at);
+
+	if (now - used_at < 1000000)
+		return;
+	pg_atomic_write_u64(&scope->used_at, now);
+	if (now - used_at >= NORIKV_CACHE_IDLE_US)
+		NorikvKeeperWake(0);
 }
 
 void

@@ -66,8 +66,14 @@ typedef struct NorikvCacheScope
 	uint8 identity[PG_SHA256_DIGEST_LENGTH];
 	pg_atomic_uint64 epoch; /* entries of another epoch are out of date */
 	pg_atomic_uint64 used_at;
-	/* Others' writes: up to when all are known of; see watch.c. */
+	int endpoint; /* for the keeper, held; -1: none */
+	/*
+	 * Others' writes, by the keeper's watch (watch.c). Where there is one, or is to be,
+	 * what was asked for since watched_since is known to be what the store had at
+	 * confirmed_at; what was asked for earlier, only that it was when it was asked for.
+	 */
 	pg_atomic_uint32 watched;
+	pg_atomic_uint64 watched_since; /* 0: it does not watch */
 	pg_atomic_uint64 confirmed_at;
 } NorikvCacheScope;
 
@@ -187,6 +193,8 @@ extern NorikvCacheCounts *norikv_cache_counts;
 extern int norikv_cache_ttl;		   /* norikv.cache_ttl, milliseconds */
 extern bool norikv_cache_watch;		   /* norikv.cache_watch */
 extern int norikv_cache_watch_timeout; /* norikv.cache_watch_timeout, milliseconds */
+/* A scope that was not used for so long is not watched. */
+#define NORIKV_CACHE_IDLE_US (120 * INT64CONST(1000000))
 
 /* 55000 where there is no shared memory. */
 extern void NorikvCacheRequire(void);
@@ -234,6 +242,14 @@ extern void NorikvCacheFill(uint32 entry, norikv_slice key, norikv_slice value);
 /* In place of the one there is; that one is returned, or NORIKV_CACHE_NONE. */
 extern uint32 NorikvCacheLink(const NorikvCacheKey *key, uint32 entry);
 extern void NorikvCacheForget(const NorikvCacheKey *key);
+/*
+ * The watch of a scope tells of a change of this version: entries that are older, and
+ * flights that bring what is older, are out of date. Of a range: [start, end), end
+ * empty: to the last key.
+ */
+extern void NorikvCacheTold(uint32 scope, uint64 hash, norikv_version version);
+extern void NorikvCacheToldRange(uint32 scope, norikv_slice start, norikv_slice end,
+								 norikv_version version);
 extern void NorikvCacheForgetAll(void);
 /* One entry goes; false: there is none that could. */
 extern bool NorikvCacheEvict(void);
@@ -256,6 +272,9 @@ extern void NorikvCacheLand(const NorikvCacheKey *key, const NorikvCacheItem *it
 extern void NorikvCacheAbandon(void);
 /* At most so many milliseconds; the outcome. */
 extern NorikvCacheOutcome NorikvCacheWait(const NorikvCacheTicket *ticket, long timeout);
+/* Locked exclusively: those of a scope and, if all is false, of this key. */
+extern void NorikvCacheTellFlights(uint64 hash, bool all, uint32 scope,
+								   norikv_version version);
 /* Those of this key are overtaken, but for the write of this backend. */
 extern void NorikvCacheOvertake(uint64 hash);
 
@@ -268,6 +287,8 @@ extern norikv_slice NorikvCacheName(norikv_slice prefix, norikv_slice key,
 /* Its entries are out of date. */
 extern void NorikvCacheDropScope(NorikvCacheScope *scope);
 extern void NorikvCacheDropAll(void);
+/* The scope was used at this time. */
+extern void NorikvCacheUseScope(NorikvCacheScope *scope, int64 now);
 
 /* ---- write.c ---- */
 

@@ -138,13 +138,15 @@ find(const NorikvCacheKey *key)
 static int64
 trusted_until(const NorikvCacheEntry *entry, NorikvCacheScope *scope)
 {
-	int64 confirmed_at;
+	int64 since;
+	int64 known_at = entry->asked_at;
 
 	if (!pg_atomic_read_u32(&scope->watched))
 		return PG_INT64_MAX;
-	confirmed_at = (int64) pg_atomic_read_u64(&scope->confirmed_at);
-	return Max(confirmed_at, entry->asked_at) +
-		(int64) norikv_cache_watch_timeout * 1000;
+	since = (int64) pg_atomic_read_u64(&scope->watched_since);
+	if (since != 0 && since <= known_at)
+		known_at = Max(known_at, (int64) pg_atomic_read_u64(&scope->confirmed_at));
+	return known_at + (int64) norikv_cache_watch_timeout * 1000;
 }
 
 /* Without a lock what is read may be of two entries: good for a guess only. */
@@ -174,11 +176,13 @@ bool
 NorikvCacheRead(const NorikvCacheKey *key, NorikvCacheFound *found)
 {
 	LWLock *lock = NorikvCacheLockOf(key->hash);
+	int64 now = NorikvBootMicroseconds();
 	NorikvCacheEntry *entry;
 
+	NorikvCacheUseScope(key->scope, now);
 	found->value = NULL;
 	LWLockAcquire(lock, LW_SHARED);
-	entry = NorikvCacheLookUp(key, NorikvBootMicroseconds());
+	entry = NorikvCacheLookUp(key, now);
 	if (entry != NULL && !entry->absent)
 	{
 		Size size = VARHDRSZ + entry->value_size;
@@ -312,4 +316,77 @@ NorikvCacheEvict(void)
 		return true;
 	}
 	return false;
+}
+
+/* ---- What the watch tells ---- */
+
+/* Locked, shared will do. */
+static void
+outdate(NorikvCacheEntry *entry, norikv_version version)
+{
+	if (!NorikvCacheAtLeast(entry->version, version))
+		pg_atomic_write_u32(&entry->current, 0);
+}
+
+/* As with writes, reading without the lock is enough to find nothing. */
+void
+NorikvCacheTold(uint32 scope, uint64 hash, norikv_version version)
+{
+	LWLock *lock = NorikvCacheLockOf(hash);
+
+	if (pg_atomic_read_u32(&NorikvCachePartitionOf(hash)->occupied) == 0)
+		return;
+	LWLockAcquire(lock, LW_EXCLUSIVE);
+	for (uint32 i = *bucket_of(hash); i != NORIKV_CACHE_NONE;
+		 i = norikv_cache_entries[i].next)
+	{
+		if (norikv_cache_entries[i].hash == hash && norikv_cache_entries[i].scope == scope)
+			outdate(&norikv_cache_entries[i], version);
+	}
+	NorikvCacheTellFlights(hash, false, scope, version);
+	LWLockRelease(lock);
+}
+
+static int
+compare_names(norikv_slice a, norikv_slice b)
+{
+	int order = memcmp(a.data, b.data, Min(a.size, b.size));
+
+	return order != 0 ? order : (a.size > b.size) - (a.size < b.size);
+}
+
+static bool
+is_between(const NorikvCacheEntry *entry, norikv_slice start, norikv_slice end)
+{
+	char buffer[NORIKV_CACHE_MAX_KEY];
+	norikv_slice name = {buffer, entry->key_size};
+	Position position = {entry->first_chunk, 0};
+
+	read_bytes(&position, buffer, entry->key_size);
+	return compare_names(start, name) <= 0 &&
+		(end.size == 0 || compare_names(name, end) < 0);
+}
+
+/* Bucket by bucket. Of the flights only the hash is known: all may be meant. */
+void
+NorikvCacheToldRange(uint32 scope, norikv_slice start, norikv_slice end,
+					 norikv_version version)
+{
+	for (uint64 hash = 0; hash < norikv_cache->n_buckets; hash++)
+	{
+		LWLock *lock = NorikvCacheLockOf(hash);
+
+		if (pg_atomic_read_u32(&NorikvCachePartitionOf(hash)->occupied) == 0)
+			continue;
+		LWLockAcquire(lock, LW_EXCLUSIVE);
+		for (uint32 i = *bucket_of(hash); i != NORIKV_CACHE_NONE;
+			 i = norikv_cache_entries[i].next)
+		{
+			if (norikv_cache_entries[i].scope == scope &&
+				is_between(&norikv_cache_entries[i], start, end))
+				outdate(&norikv_cache_entries[i], version);
+		}
+		NorikvCacheTellFlights(hash, true, scope, version);
+		LWLockRelease(lock);
+	}
 }

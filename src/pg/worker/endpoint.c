@@ -155,10 +155,38 @@ find_slot(const NorikvEndpoint *endpoint)
 	return best;
 }
 
+static Slot *
+take_slot(const NorikvConnection *connection)
+{
+	NorikvEndpoint endpoint;
+	Slot *slot;
+
+	fill(&endpoint, connection);
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	slot = find_slot(&endpoint);
+	if (slot != NULL)
+		slot->references++;
+	LWLockRelease(shared->lock);
+	explicit_bzero(&endpoint, sizeof(endpoint));
+	return slot;
+}
+
+int
+NorikvEndpointTryAcquire(const NorikvConnection *connection)
+{
+	const NorikvSettings *settings = &connection->settings;
+	Slot *slot;
+
+	if (shared == NULL || strlen(settings->nodes) >= NORIKV_ENDPOINT_NODES ||
+		(settings->token != NULL && strlen(settings->token) >= NORIKV_ENDPOINT_TOKEN))
+		return -1;
+	slot = take_slot(connection);
+	return slot == NULL ? -1 : slot - shared->slots;
+}
+
 int
 NorikvEndpointAcquire(const NorikvConnection *connection)
 {
-	NorikvEndpoint endpoint;
 	Slot *slot;
 
 	if (shared == NULL)
@@ -166,12 +194,7 @@ NorikvEndpointAcquire(const NorikvConnection *connection)
 				errmsg("norikv's background worker needs shared memory"),
 				errhint("Add norikv to \"shared_preload_libraries\" and restart "
 						"PostgreSQL."));
-	fill(&endpoint, connection);
-	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-	slot = find_slot(&endpoint);
-	if (slot != NULL)
-		slot->references++;
-	LWLockRelease(shared->lock);
+	slot = take_slot(connection);
 	if (slot == NULL)
 		ereport(ERROR, errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 				errmsg("too many servers are in use by norikv's background worker"),

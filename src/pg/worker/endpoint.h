@@ -11,7 +11,7 @@
 
 #include "pg_norikv.h"
 
-#define NORIKV_ENDPOINTS 64
+#define NORIKV_ENDPOINTS 128
 #define NORIKV_ENDPOINT_NODES 1024
 #define NORIKV_ENDPOINT_TOKEN 4096
 #define NORIKV_ENDPOINT_PREFIX NORIKV_MAX_KEY_PREFIX
@@ -39,6 +39,8 @@ extern void NorikvEndpointInit(void);
  * are in use.
  */
 extern int NorikvEndpointAcquire(const NorikvConnection *connection);
+/* The same, and -1 instead of an error. */
+extern int NorikvEndpointTryAcquire(const NorikvConnection *connection);
 /* These never throw. */
 extern void NorikvEndpointHold(int number);
 extern void NorikvEndpointRelease(int number);

@@ -36,6 +36,7 @@
 
 static const NorikvKeeperModule *const modules[] = {
 	&NorikvLeaseModule,
+	&NorikvCacheModule,
 };
 
 typedef struct SharedKeeper

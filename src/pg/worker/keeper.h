@@ -71,5 +71,6 @@ extern void NorikvKeeperDrop(NorikvKeeperCall *call);
 /* ---- The modules ---- */
 
 extern const NorikvKeeperModule NorikvLeaseModule; /* keeper_lease.c */
+extern const NorikvKeeperModule NorikvCacheModule; /* cache/watch.c */
 
 #endif

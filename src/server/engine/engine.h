@@ -222,6 +222,7 @@ typedef struct engine_watch_request
 	engine_slice end;			/* exclusive; empty: to the last key */
 	engine_version after;		/* term and index 0: from now on */
 	uint64_t	history;		/* of after; 0: not known */
+	uint32_t	heartbeat_ms;	/* an answer at least this often; 0: only with changes */
 } engine_watch_request;
 
 typedef struct engine_watch engine_watch;
@@ -235,6 +236,7 @@ typedef struct engine_changes
 	/* Which history the version is of: another one is after a restart, say. */
 	uint64_t	history;
 	bool		reset;			/* changes before known may be missing */
+	bool		current;		/* there is nothing more to tell at present */
 } engine_changes;
 
 /* Valid during the callback only; NULL where status is not OK. */

@@ -23,6 +23,8 @@
 #include "watch_range.h"
 
 #define FEWEST_BUCKETS 64
+/* A shorter heartbeat is one of this. */
+#define SHORTEST_HEARTBEAT_MS 100
 /* Changes looked at before others have their turn, and the committer the lock. */
 #define SCANNED_AT_ONCE 1000
 
@@ -40,6 +42,10 @@ struct engine_watch
 	bool		ready;			/* in the queue of those to be served */
 	bool		fresh;			/* it has not been told yet where it starts */
 	bool		lost;			/* it is to be told of a reset */
+	bool		beat;			/* it is to be told that nothing has changed */
+	uint32_t	heartbeat_ms;	/* 0: it never is */
+	uint64_t	beat_at;		/* when, by the monotonic clock */
+	LIST_ENTRY(engine_watch) beat_link;
 	uint64_t	pending;		/* in the ring, where there may be changes for it */
 	engine_version known;		/* it knows all up to here */
 	/* The answer it waits for. */
@@ -67,6 +73,7 @@ struct feed
 	size_t		n_buckets;		/* a power of two */
 	size_t		n_single;
 	struct watch_list ranges;
+	struct watch_list beating;	/* those with a heartbeat */
 	/* The thread's own. */
 	arena		memory;
 	engine_change *changes;
@@ -93,14 +100,20 @@ feed_new(size_t max_bytes, engine_version last)
 {
 	feed	   *self = engine_calloc(sizeof(*self));
 
+	pthread_condattr_t by_monotonic_clock;
+
 	pthread_mutex_init(&self->lock, NULL);
-	pthread_cond_init(&self->wake, NULL);
+	pthread_condattr_init(&by_monotonic_clock);
+	pthread_condattr_setclock(&by_monotonic_clock, CLOCK_MONOTONIC);
+	pthread_cond_init(&self->wake, &by_monotonic_clock);
+	pthread_condattr_destroy(&by_monotonic_clock);
 	change_ring_init(&self->ring, max_bytes);
 	self->history = new_history();
 	self->floor = self->last = last;
 	atomic_store(&self->expected, version_pack(last));
 	TAILQ_INIT(&self->ready);
 	LIST_INIT(&self->ranges);
+	LIST_INIT(&self->beating);
 	self->n_buckets = FEWEST_BUCKETS;
 	self->buckets = engine_calloc(self->n_buckets * sizeof(*self->buckets));
 	arena_init(&self->memory);
@@ -290,6 +303,63 @@ feed_reset(feed *self, engine_version last)
 	pthread_mutex_unlock(&self->lock);
 }
 
+/* ---- Heartbeats ---- */
+
+static uint64_t
+monotonic_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t) now.tv_sec * 1000 + (uint64_t) now.tv_nsec / 1000000;
+}
+
+/* It is told something now. */
+static void
+put_off_beat(engine_watch *watch)
+{
+	watch->beat = false;
+	if (watch->heartbeat_ms > 0)
+		watch->beat_at = monotonic_ms() + watch->heartbeat_ms;
+}
+
+/* Those that are due are made ready; when the next one is, 0: never. */
+static uint64_t
+find_beats(feed *self)
+{
+	uint64_t	next = 0;
+	uint64_t	now;
+	engine_watch *watch;
+
+	if (LIST_EMPTY(&self->beating))
+		return 0;
+	now = monotonic_ms();
+	LIST_FOREACH(watch, &self->beating, beat_link)
+	{
+		if (watch->done != NULL && watch->beat_at <= now)
+		{
+			watch->beat = true;
+			make_ready(watch);
+		}
+		else if (next == 0 || watch->beat_at < next)
+			next = watch->beat_at > now ? watch->beat_at : now + watch->heartbeat_ms;
+	}
+	return next;
+}
+
+static void
+sleep_until(feed *self, uint64_t at)
+{
+	struct timespec then = {at / 1000, (long) (at % 1000) * 1000000};
+
+	self->sleeping = true;
+	if (at == 0)
+		pthread_cond_wait(&self->wake, &self->lock);
+	else
+		pthread_cond_timedwait(&self->wake, &self->lock, &then);
+	self->sleeping = false;
+}
+
 /* ---- Serving ---- */
 
 static void
@@ -372,13 +442,16 @@ serve(feed *self, engine_watch *watch)
 	self->bytes = 0;
 	if (answer.reset)
 		start_again(self, watch);
+	else if (watch->idle)
+		watch->known = self->last;
 	else
 		gather(self, watch);
 	answer.changes = self->changes;
 	answer.n_changes = self->n_changes;
 	answer.known = watch->known;
 	answer.history = self->history;
-	if (!answer.reset && answer.n_changes == 0)
+	answer.current = watch->idle;
+	if (!answer.reset && answer.n_changes == 0 && !(watch->beat && watch->idle))
 	{
 		/* nothing for it: it waits on, in its turn where there is more to look at */
 		if (!watch->idle)
@@ -386,6 +459,7 @@ serve(feed *self, engine_watch *watch)
 		return;
 	}
 	watch->done = NULL;
+	put_off_beat(watch);
 	pthread_mutex_unlock(&self->lock);
 	done(arg, &good, &answer);
 	pthread_mutex_lock(&self->lock);
@@ -399,13 +473,12 @@ feed_main(void *arg)
 	pthread_mutex_lock(&self->lock);
 	while (!self->closing)
 	{
+		uint64_t	next_beat = find_beats(self);
 		engine_watch *watch = TAILQ_FIRST(&self->ready);
 
 		if (watch == NULL)
 		{
-			self->sleeping = true;
-			pthread_cond_wait(&self->wake, &self->lock);
-			self->sleeping = false;
+			sleep_until(self, next_beat);
 			continue;
 		}
 		TAILQ_REMOVE(&self->ready, watch, ready_link);
@@ -453,6 +526,18 @@ find_start(feed *self, engine_watch *watch, const engine_watch_request *request)
 		become_idle(watch);
 }
 
+static void
+begin(feed *self, engine_watch *watch, const engine_watch_request *request)
+{
+	find_start(self, watch, request);
+	if (watch->heartbeat_ms == 0)
+		return;
+	LIST_INSERT_HEAD(&self->beating, watch, beat_link);
+	put_off_beat(watch);
+	/* the thread sleeps until a later beat, or for ever */
+	pthread_cond_signal(&self->wake);
+}
+
 engine_watch *
 feed_watch(feed *self, const engine_watch_request *request, engine_status *status)
 {
@@ -460,6 +545,9 @@ feed_watch(feed *self, const engine_watch_request *request, engine_status *statu
 
 	status_ok(status);
 	watch->owner = self;
+	watch->heartbeat_ms = request->heartbeat_ms;
+	if (watch->heartbeat_ms > 0 && watch->heartbeat_ms < SHORTEST_HEARTBEAT_MS)
+		watch->heartbeat_ms = SHORTEST_HEARTBEAT_MS;
 	watch_range_init(&watch->range, request->start, request->end);
 	if (watch->range.single)
 		watch->hash = XXH3_64bits(request->start.data, request->start.size);
@@ -467,7 +555,7 @@ feed_watch(feed *self, const engine_watch_request *request, engine_status *statu
 	if (!self->started)
 		self->started = pthread_create(&self->thread, NULL, feed_main, self) == 0;
 	if (self->started)
-		find_start(self, watch, request);
+		begin(self, watch, request);
 	else
 		status_set(status, ENGINE_UNAVAILABLE, "cannot start the thread that serves "
 				   "watches: try again");
@@ -488,8 +576,10 @@ tell_start(engine_watch *watch, engine_changes_done done, void *arg)
 	if (answer.reset)
 		start_again(self, watch);
 	watch->fresh = false;
+	put_off_beat(watch);
 	answer.known = watch->known;
 	answer.history = self->history;
+	answer.current = watch->idle;
 	pthread_mutex_unlock(&self->lock);
 	done(arg, &good, &answer);
 }
@@ -547,6 +637,8 @@ feed_close(engine_watch *watch)
 	pthread_mutex_lock(&watch->owner->lock);
 	leave_idle(watch);
 	take_back(watch);
+	if (watch->beat_at != 0)
+		LIST_REMOVE(watch, beat_link);
 	pthread_mutex_unlock(&watch->owner->lock);
 	watch_range_free(&watch->range);
 	free(watch);
