@@ -12,7 +12,9 @@ SQL_PARTS := version connection keys bulk update stat \
 	patterns/event \
 	patterns/fence \
 	patterns/inventory \
-	patterns/lock
+	patterns/lock \
+	vector/distance \
+	vector/embedder
 
 DATA_built := norikv--$(EXTVERSION).sql
 EXTRA_CLEAN := $(DATA_built)
@@ -43,7 +45,7 @@ ifdef WERROR
 PG_CFLAGS := -Werror
 endif
 SHLIB_LINK := $(LIBNORIKV) -Wl,--exclude-libs,ALL -Wl,--as-needed \
-	$(shell pkg-config --libs grpc libprotobuf-c libxxhash) -lgpr
+	$(shell pkg-config --libs grpc libprotobuf-c libxxhash libcurl) -lgpr
 # No bitcode: none of these functions gains from being inlined by the JIT.
 override with_llvm := no
 
@@ -53,6 +55,9 @@ override srcdir := .
 PG_CONFIG ?= pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
+
+# Loops over the elements of vectors.
+src/pg/vector/distance.o: CFLAGS += -O3
 
 $(shlib): $(LIBNORIKV)
 $(OBJS): $(wildcard src/pg/*.h src/pg/*/*.h) src/client/norikv.h

@@ -16,6 +16,7 @@
 #include "patterns/combine.h"
 #include "patterns/lock.h"
 #include "worker/keeper.h"
+#include "vector/embedder.h"
 #include "worker/launcher.h"
 
 PG_MODULE_MAGIC;
@@ -85,6 +86,7 @@ _PG_init(void)
 	NorikvTableInit();
 	NorikvEstimateInit();
 	NorikvLookupJoinInit();
+	NorikvEmbedderInit();
 
 	if (process_shared_preload_libraries_in_progress)
 	{

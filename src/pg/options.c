@@ -18,7 +18,10 @@
 #include "parser/scansup.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
+#include "utils/regproc.h"
 #include "utils/varlena.h"
+
+#include "vector/embedder.h"
 
 typedef enum OptionType
 {
@@ -27,6 +30,8 @@ typedef enum OptionType
 	OPTION_PREFIX,
 	OPTION_TENANT,
 	OPTION_NAME,
+	OPTION_URL,
+	OPTION_FUNCTION,
 	OPTION_CHOICE,
 	OPTION_CONSISTENCY,
 	OPTION_DURATION, /* milliseconds, or a number with a unit as settings take it */
@@ -54,6 +59,7 @@ typedef struct Option
 #define COLUMN_MEMBER(member) offsetof(NorikvColumnOptions, member)
 #define DAY (24 * 60 * 60 * 1000)
 
+static const char *const embedders[] = {"lexical", "http", "function", NULL};
 static const char *const formats[] = {"json", "jsonb", "text", "bytea", NULL};
 static const char *const reactions[] = {"error", "null", "skip", NULL};
 static const char *const write_modes[] = {"transaction", "immediate", NULL};
@@ -73,8 +79,16 @@ static const Option options[] = {
 	{"read_only", SERVER, OPTION_BOOLEAN, 0, 0, MEMBER(read_only)},
 	/* Of servers only: what confines somebody is not theirs to change. */
 	{"tenant", SERVER, OPTION_TENANT, 0, 0, MEMBER(tenant)},
+	{"embedder", SERVER, OPTION_CHOICE, 0, 0, MEMBER(embedder), embedders},
+	{"embedding_url", SERVER, OPTION_URL, 0, 0, MEMBER(embedding_url)},
+	{"embedding_model", SERVER, OPTION_NAME, 0, 0, MEMBER(embedding_model)},
+	{"embedding_dimensions", SERVER, OPTION_INTEGER, 1, NORIKV_MAX_DIMENSIONS,
+	 MEMBER(embedding_dimensions)},
+	{"embedding_function", SERVER, OPTION_FUNCTION, 0, 0, MEMBER(embedding_function)},
+	{"embedding_timeout", SERVER, OPTION_DURATION, 1, DAY, MEMBER(embedding_timeout)},
 	/* Credentials only: users may change their own mapping. */
 	{"token", USER_MAPPING, OPTION_STRING, 0, 0, MEMBER(token)},
+	{"embedding_api_key", USER_MAPPING, OPTION_STRING, 0, 0, MEMBER(embedding_api_key)},
 	{"prefix", TABLE, OPTION_PREFIX, 0, 0, TABLE_MEMBER(prefix)},
 	{"keep_prefix", TABLE, OPTION_BOOLEAN, 0, 0, TABLE_MEMBER(keep_prefix)},
 	{"format", TABLE, OPTION_CHOICE, 0, 0, TABLE_MEMBER(format), formats},
@@ -102,6 +116,7 @@ static const NorikvSettings defaults = {
 	.batch_size = 10000,
 	.fetch_size = 10000,
 	.keep_connections = true,
+	.embedding_timeout = 30000,
 };
 
 static const char *const consistencies[] = {"strong", "eventual", "bounded_staleness"};
@@ -182,14 +197,11 @@ next_in_list(char **list)
 }
 
 static bool
-node_allowed(const char *node)
+host_allowed(const char *host, const char *port)
 {
 	char *list = pstrdup(norikv_allowed_nodes ? norikv_allowed_nodes : "");
-	char *host;
-	char *port;
 	char *pattern;
 
-	split_host(pstrdup(node), &host, &port);
 	while ((pattern = next_in_list(&list)) != NULL)
 	{
 		char *allowed_host;
@@ -216,6 +228,8 @@ check_nodes(const char *value)
 	bool valid;
 	char *list = pstrdup(value);
 	char *node;
+	char *host;
+	char *port;
 
 	NorikvBlockSignals(&saved);
 	valid = norikv_nodes_valid(value, &error);
@@ -235,7 +249,8 @@ check_nodes(const char *value)
 			ereport(ERROR, errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 					errmsg("only a superuser may name a unix socket in option \"nodes\""),
 					errhint("Leave the option out to use the embedded server."));
-		if (!node_allowed(node))
+		split_host(pstrdup(node), &host, &port);
+		if (!host_allowed(host, port))
 			ereport(ERROR, errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 					errmsg("node \"%s\" is not among norikv.allowed_nodes", node),
 					errhint("A superuser can add it to the setting "
@@ -280,6 +295,40 @@ check_tenant(const Option *option, const char *value)
 				errmsg("invalid value for option \"%s\": \"%s\"", option->name,
 					   NorikvTextForMessage(value)),
 				errdetail("%s", fault));
+}
+
+/* Texts are sent there, with this PostgreSQL's network identity: see check_nodes(). */
+static void
+check_url(const Option *option, const char *value)
+{
+	const char *fault = NorikvCheckEmbeddingUrl(value);
+	char *host;
+	char *port;
+	bool secure;
+
+	if (fault != NULL)
+		ereport(ERROR, errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
+				errmsg("invalid value for option \"%s\"", option->name),
+				errdetail("%s", fault));
+	if (superuser())
+		return;
+	NorikvSplitUrl(value, &host, &port, &secure);
+	if (!host_allowed(host, port))
+		ereport(ERROR, errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				errmsg("host \"%s\" of option \"%s\" is not among "
+					   "norikv.allowed_nodes", host, option->name),
+				errhint("A superuser can add it to the setting "
+						"\"norikv.allowed_nodes\", or set the option."));
+}
+
+/* Its existence is not checked: a dump is restored in any order. */
+static void
+check_function(const Option *option, const char *value)
+{
+	if (list_length(stringToQualifiedNameList(value)) != 2)
+		ereport(ERROR, errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
+				errmsg("invalid value for option \"%s\": \"%s\"", option->name, value),
+				errdetail("It must be the name of a function with its schema."));
 }
 
 static int
@@ -351,6 +400,12 @@ check_value(const Option *option, DefElem *def)
 			check_tenant(option, defGetString(def));
 			break;
 		case OPTION_NAME:
+			break;
+		case OPTION_URL:
+			check_url(option, defGetString(def));
+			break;
+		case OPTION_FUNCTION:
+			check_function(option, defGetString(def));
 			break;
 		case OPTION_CHOICE:
 			(void) choice_value(option, defGetString(def));
@@ -467,6 +522,8 @@ load(void *settings, List *given, Oid catalog)
 			case OPTION_PREFIX:
 			case OPTION_TENANT:
 			case OPTION_NAME:
+			case OPTION_URL:
+			case OPTION_FUNCTION:
 			case OPTION_CONSISTENCY:
 				*(char **) member = pstrdup(defGetString(def));
 				break;

@@ -53,6 +53,13 @@ typedef struct NorikvSettings
 	bool keep_connections;
 	bool read_only;
 	char *tenant; /* NULL: none, the whole store */
+	int embedder; /* NorikvEmbedderKind */
+	char *embedding_url; /* NULL: not given, as the others of type char * */
+	char *embedding_model;
+	int embedding_dimensions; /* 0: not given */
+	char *embedding_function;
+	int embedding_timeout; /* milliseconds */
+	char *embedding_api_key; /* from the user mapping */
 } NorikvSettings;
 
 /* What the options of a foreign table come to. */

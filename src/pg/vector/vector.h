@@ -1,0 +1,61 @@
+/*
+ * vector.h - vectors as SQL has them, for the files of this directory, the patterns
+ * that search, and foreign tables; grouped by file.
+ */
+#ifndef NORIKV_VECTOR_H
+#define NORIKV_VECTOR_H
+
+#include "pg_norikv.h"
+
+#include "utils/array.h"
+
+/* What servers take, and so what is taken here. */
+#define NORIKV_MAX_DIMENSIONS 4096
+
+typedef struct NorikvVector
+{
+	int dimensions;
+	const float *values;
+} NorikvVector;
+
+/* ---- values.c: vectors from and to SQL ---- */
+
+/* Whether values of the type can be read as vectors. */
+extern bool NorikvIsVectorType(Oid type);
+/*
+ * Of real[], double precision[], numeric[], integer[], domains over them, or the type
+ * "vector" of pgvector. "what" is how an error calls it: argument "query". The values
+ * may be those of the datum itself.
+ */
+extern NorikvVector NorikvVectorFromDatum(Datum datum, Oid type, const char *what);
+/* The same for an array whose type is known to be one of these. */
+extern NorikvVector NorikvVectorFromArray(ArrayType *array, const char *what);
+/* The checks of these, of numbers that come from elsewhere. */
+extern void NorikvCheckVector(NorikvVector vector, const char *what);
+/* As real[]. */
+extern Datum NorikvVectorGetDatum(NorikvVector vector);
+/* As real[][], of n_vectors vectors that stand one behind the other. */
+extern Datum NorikvVectorsGetDatum(const float *values, int n_vectors, int dimensions);
+
+/* Many vectors of one number of dimensions, one behind the other. */
+typedef struct NorikvVectors
+{
+	int count;
+	int dimensions; /* 0 where there is no vector */
+	const float *values;
+} NorikvVectors;
+
+/*
+ * Of an array of two dimensions of the element types above, or of one dimension of
+ * pgvector's "vector".
+ */
+extern NorikvVectors NorikvVectorsFromDatum(Datum datum, Oid type, const char *what);
+
+/* ---- distance.c: the three distances ---- */
+
+extern double NorikvEuclideanDistance(NorikvVector a, NorikvVector b);
+/* 1 - cosine similarity; NaN where one of the two is zero. */
+extern double NorikvCosineDistance(NorikvVector a, NorikvVector b);
+extern double NorikvNegativeInnerProduct(NorikvVector a, NorikvVector b);
+
+#endif
