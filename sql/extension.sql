@@ -26,6 +26,8 @@ SELECT p.oid::regprocedure AS shadowing
 
 -- Nothing that talks to a server runs in a parallel worker; writers not at all
 -- in a parallel plan.
+\pset format unaligned
+\pset footer off
 SELECT p.proname, p.provolatile, p.proparallel, p.proisstrict, count(*)
   FROM pg_proc p
  WHERE p.pronamespace = 'norikv'::regnamespace
@@ -33,6 +35,8 @@ SELECT p.proname, p.provolatile, p.proparallel, p.proisstrict, count(*)
    AND p.proname NOT LIKE 'version\_%'
  GROUP BY 1, 2, 3, 4
  ORDER BY p.proname COLLATE "C";
+\pset format aligned
+\pset footer on
 
 -- PUBLIC may not use the embedded server, nor what acts on everybody.
 SELECT has_foreign_data_wrapper_privilege('public', 'norikv', 'USAGE') AS wrapper,

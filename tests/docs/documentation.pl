@@ -38,7 +38,7 @@ sub same_set
 
 my @documented_functions =
   map { my $line = $_; $line =~ s/\s+/ /g; $line }
-  $reference =~ /^(\w+\(.*\) returns [\w ]+)$/mg;
+  $reference =~ /^(\w+\(.*\) returns [\w \[\]]+)$/mg;
 
 my @functions = rows(<<'SQL');
 SELECT DISTINCT p.proname || '(' || coalesce(string_agg(

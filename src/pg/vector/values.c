@@ -30,6 +30,15 @@ is_number(Oid type)
 		   type == INT4OID;
 }
 
+/* Of an array; domains are looked through. InvalidOid: the type is no array. */
+static Oid
+element_type(Oid type)
+{
+	Oid element = get_base_element_type(type);
+
+	return OidIsValid(element) ? getBaseType(element) : InvalidOid;
+}
+
 /* The cast to real[] of a type that is called "vector"; InvalidOid: it is none. */
 static Oid
 vector_cast(Oid type)
@@ -51,10 +60,7 @@ vector_cast(Oid type)
 bool
 NorikvIsVectorType(Oid type)
 {
-	Oid base = getBaseType(type);
-
-	return is_number(getBaseType(get_element_type(base))) ||
-		   OidIsValid(vector_cast(base));
+	return is_number(element_type(type)) || OidIsValid(vector_cast(getBaseType(type)));
 }
 
 static void
@@ -244,7 +250,7 @@ NorikvVectorFromDatum(Datum datum, Oid type, const char *what)
 {
 	Oid cast;
 
-	if (type != FLOAT4ARRAYOID && !is_number(getBaseType(get_base_element_type(type))))
+	if (type != FLOAT4ARRAYOID && !is_number(element_type(type)))
 	{
 		cast = vector_cast(getBaseType(type));
 		if (!OidIsValid(cast))
@@ -366,7 +372,7 @@ vectors_of_list(ArrayType *array, Oid cast, const char *what)
 NorikvVectors
 NorikvVectorsFromDatum(Datum datum, Oid type, const char *what)
 {
-	Oid element = getBaseType(get_base_element_type(type));
+	Oid element = element_type(type);
 	Oid cast = InvalidOid;
 
 	if (!is_number(element) && OidIsValid(element))

@@ -9,9 +9,6 @@
 
 #include "utils/array.h"
 
-/* What servers take, and so what is taken here. */
-#define NORIKV_MAX_DIMENSIONS 4096
-
 typedef struct NorikvVector
 {
 	int dimensions;
