@@ -259,6 +259,26 @@ norikv_call_results(const norikv_call *call, size_t *n_results)
 	return call->results;
 }
 
+const norikv_vector *
+norikv_call_vectors(const norikv_call *call, size_t *n_vectors)
+{
+	*n_vectors = call->n_vectors;
+	return call->vectors;
+}
+
+bool
+norikv_call_exact(const norikv_call *call)
+{
+	return call->exact;
+}
+
+const norikv_vector_index *
+norikv_call_indexes(const norikv_call *call, size_t *n_indexes)
+{
+	*n_indexes = call->n_indexes;
+	return call->indexes;
+}
+
 const norikv_info *
 norikv_call_info(const norikv_call *call)
 {

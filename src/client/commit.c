@@ -6,6 +6,7 @@
  * made of where the server has no Commit (commit_unary.c).
  */
 #include "commit.h"
+#include "vector.h"
 
 #include <stdlib.h>
 
@@ -13,6 +14,13 @@
 #define OPERATION_OVERHEAD 96
 
 /* ---- Packing ---- */
+
+static bool
+on_vector(const norikv_operation *operation)
+{
+	return operation->kind == NORIKV_OP_VECTOR_PUT ||
+		operation->kind == NORIKV_OP_VECTOR_DELETE;
+}
 
 void
 nk_pack_operation(const norikv_operation *from, Norikv__Ext__V1__Operation *to,
@@ -35,6 +43,16 @@ nk_pack_operation(const norikv_operation *from, Norikv__Ext__V1__Operation *to,
 	to->ttl = ttls[from->ttl];
 	to->ttl_ms = from->ttl == NORIKV_TTL_SET ? from->ttl_ms : 0;
 	to->delta = from->delta;
+	if (on_vector(from))
+	{
+		to->namespace_.data = (uint8_t *) from->vector_namespace.data;
+		to->namespace_.len = from->vector_namespace.size;
+	}
+	if (from->kind == NORIKV_OP_VECTOR_PUT)
+	{
+		to->vector = (float *) from->vector;
+		to->n_vector = from->dimensions;
+	}
 	if (from->condition == NORIKV_IF_ANY)
 		return;
 	norikv__v1__version__init(version);
@@ -49,8 +67,15 @@ nk_pack_operation(const norikv_operation *from, Norikv__Ext__V1__Operation *to,
 static size_t
 operation_room(const commit_call *commit, const norikv_operation *operation)
 {
-	return operation->key.size + operation->value.size + operation->end_key.size +
-		2 * NK_PREFIX_ROOM(commit->call.client) + OPERATION_OVERHEAD;
+	size_t		room = operation->key.size + operation->value.size +
+		operation->end_key.size + 2 * NK_PREFIX_ROOM(commit->call.client) +
+		OPERATION_OVERHEAD;
+
+	if (on_vector(operation))
+		room += operation->vector_namespace.size;
+	if (operation->kind == NORIKV_OP_VECTOR_PUT)
+		room += operation->dimensions * sizeof(float);
+	return room;
 }
 
 /* The operation with full keys, in room; what it takes of that. */
@@ -62,8 +87,7 @@ full_operation(const commit_call *commit, norikv_operation *operation, char *roo
 	if (client->prefix.key.size == 0)
 		return 0;
 	/* the id is the namespace's own */
-	if (operation->kind == NORIKV_OP_VECTOR_PUT ||
-		operation->kind == NORIKV_OP_VECTOR_DELETE)
+	if (on_vector(operation))
 	{
 		operation->vector_namespace =
 			nk_full_key(client, operation->vector_namespace, room);
@@ -342,10 +366,39 @@ check_range(norikv_call *call, const norikv_operation *operation, int64_t at)
 }
 
 static bool
+check_vector(norikv_call *call, const norikv_operation *operation, int64_t at)
+{
+	nk_space	space;
+	const char *complaint = NULL;
+
+	if (!nk_space_set(&space, call, operation->vector_namespace, at) ||
+		!nk_check_vector_id(call, operation->key, at))
+		return false;
+	if (operation->kind == NORIKV_OP_VECTOR_PUT &&
+		!nk_check_vector(call, "vector", operation->vector, operation->dimensions, at))
+		return false;
+	if (operation->kind == NORIKV_OP_VECTOR_DELETE &&
+		operation->condition == NORIKV_IF_ABSENT)
+		complaint = "a delete cannot have the condition that the vector is absent";
+	else if (operation->condition == NORIKV_IF_VERSION && operation->version.index == 0)
+		complaint = "its version has index 0, which means that the vector is absent";
+	else if (operation->ttl != NORIKV_TTL_NONE)
+		complaint = "a vector has no ttl";
+	if (complaint == NULL)
+		return true;
+	nk_call_fail(call, NORIKV_INVALID_ARGUMENT, "operation %lld of the commit: %s",
+				 (long long) at, complaint);
+	call->error.operation = at;
+	return false;
+}
+
+static bool
 check(norikv_call *call, const norikv_operation *operation, int64_t at)
 {
 	const char *complaint = NULL;
 
+	if (on_vector(operation))
+		return check_vector(call, operation, at);
 	if (operation->kind == NORIKV_OP_DELETE_RANGE)
 		return check_range(call, operation, at);
 	if (operation->kind < NORIKV_OP_PUT || operation->kind > NORIKV_OP_ADD)

@@ -156,6 +156,9 @@ unsupported(commit_call *commit, int64_t *operation)
 				return "additions";
 			if (one->kind == NORIKV__EXT__V1__OPERATION__KIND__DELETE_RANGE)
 				return "the deletion of ranges";
+			if (one->kind == NORIKV__EXT__V1__OPERATION__KIND__VECTOR_PUT ||
+				one->kind == NORIKV__EXT__V1__OPERATION__KIND__VECTOR_DELETE)
+				return "vectors in a Commit: they can be written one by one";
 			if (one->ttl == NORIKV__EXT__V1__OPERATION__TTL__KEEP)
 				return "keeping the present ttl";
 		}

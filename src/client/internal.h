@@ -182,6 +182,15 @@ typedef enum nk_method
 	NK_SET_QUOTA,
 	NK_USAGE,
 	NK_HEALTH,
+	NK_VECTOR_CREATE_INDEX,
+	NK_VECTOR_DROP_INDEX,
+	NK_VECTOR_INSERT,
+	NK_VECTOR_DELETE,
+	NK_VECTOR_SEARCH,
+	NK_VECTOR_GET,
+	NK_VECTOR_LIST,
+	NK_VECTOR_MULTI_GET,
+	NK_VECTOR_EXT_SEARCH,
 	NK_METHODS
 } nk_method;
 
@@ -488,6 +497,11 @@ struct norikv_call
 	const norikv_cluster_view *view;
 	uint64_t	count;
 	bool		snapshot_moved;
+	const norikv_vector *vectors;
+	size_t		n_vectors;
+	bool		exact;
+	const norikv_vector_index *indexes;
+	size_t		n_indexes;
 	const norikv_changes *changes;
 	bool		watching;
 	const norikv_usage_counts *usage;

@@ -485,9 +485,9 @@ typedef struct norikv_search_request
 	/*
 	 * Goes on past k until there are no more vectors: pages, read like those of a
 	 * scan, each asked for when the one before it is given back, and larger than it.
-	 * No id comes twice as long as the index is not changed meanwhile. Distances
-	 * ascend within a page and from the second page on; in the second one there can be
-	 * nearer vectors that the first, if it was approximate, has missed.
+	 * No id comes twice. Distances ascend within a page; from the second one on
+	 * searches are exact, so that there can be nearer vectors in the second that the
+	 * first, if it was approximate, has missed.
 	 */
 	bool		continued;
 } norikv_search_request;
@@ -504,7 +504,7 @@ extern bool norikv_call_exact(const norikv_call *call);
 typedef enum norikv_index_state
 {
 	NORIKV_INDEX_READY,
-	NORIKV_INDEX_LOADING,		/* searches are exact meanwhile, and slower */
+	NORIKV_INDEX_LOADING,		/* searches are UNAVAILABLE, and say how far it is */
 	NORIKV_INDEX_TOO_LARGE		/* for the server's memory: it cannot be searched */
 } norikv_index_state;
 

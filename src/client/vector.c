@@ -1,0 +1,322 @@
+/*
+ * vector.c - indexes made and dropped, single vectors written.
+ */
+#include "vector.h"
+
+#include <stdlib.h>
+
+#include "write.h"
+
+/* ---- What a call can be given ---- */
+
+bool
+nk_space_set(nk_space *to, norikv_call *call, norikv_slice space, int64_t operation)
+{
+	size_t		taken = call->client->prefix.key.size;
+	size_t		limit = taken < WIRE_MAX_NAMESPACE ? WIRE_MAX_NAMESPACE - taken : 0;
+	norikv_slice full;
+
+	if (space.size < 1 || space.size > limit)
+		nk_call_fail(call, NORIKV_INVALID_ARGUMENT,
+					 "namespace of %zu bytes: a namespace must have 1 to %zu%s",
+					 space.size, limit,
+					 taken > 0 ? ", as the client's key prefix takes the rest" : "");
+	else
+	{
+		full = nk_full_key(call->client, space, to->text);
+		to->text[full.size] = '\0';
+		if (memchr(to->text, '\0', full.size) == NULL)
+			return true;
+		nk_call_fail(call, NORIKV_INVALID_ARGUMENT,
+					 "a namespace cannot hold a zero byte");
+	}
+	call->error.operation = operation;
+	return false;
+}
+
+bool
+nk_check_vector_id(norikv_call *call, norikv_slice id, int64_t operation)
+{
+	if (id.size < 1 || id.size > WIRE_MAX_VECTOR_ID)
+		nk_call_fail(call, NORIKV_INVALID_ARGUMENT,
+					 "id of %zu bytes: the id of a vector must have 1 to %d", id.size,
+					 WIRE_MAX_VECTOR_ID);
+	else if (memchr(id.data, '\0', id.size) != NULL)
+		nk_call_fail(call, NORIKV_INVALID_ARGUMENT,
+					 "the id of a vector cannot hold a zero byte");
+	else
+		return true;
+	call->error.operation = operation;
+	return false;
+}
+
+bool
+nk_check_vector(norikv_call *call, const char *what, const float *vector,
+				uint32_t dimensions, int64_t operation)
+{
+	if (vector != NULL && dimensions >= 1 && dimensions <= WIRE_MAX_DIMENSIONS)
+		return true;
+	nk_call_fail(call, NORIKV_INVALID_ARGUMENT, "%s of %u dimensions: it must have 1 to %d",
+				 what, dimensions, WIRE_MAX_DIMENSIONS);
+	call->error.operation = operation;
+	return false;
+}
+
+char *
+nk_vector_id(wire_arena *arena, norikv_slice id)
+{
+	char	   *text = wire_arena_alloc(arena, id.size + 1);
+
+	return text == NULL ? NULL : memcpy(text, id.data, id.size);
+}
+
+void
+nk_vector_no_service(nk_rpc *rpc)
+{
+	nk_error_set(&rpc->error, NORIKV_UNIMPLEMENTED, "%s has no vector service",
+				 rpc->node->address.name);
+}
+
+/* ---- Writes: one request, one result ---- */
+
+typedef struct vector_write
+{
+	norikv_call call;
+	nk_rpc		rpc;
+	nk_space	space;
+	norikv_operation_result result;
+	/* Reads the answer into the result; false: it is none. */
+	bool		(*take) (struct vector_write *write, grpc_byte_buffer *message);
+} vector_write;
+
+static bool
+write_message(nk_rpc *rpc, grpc_byte_buffer *message)
+{
+	vector_write *write = (vector_write *) rpc->call;
+
+	return write->take(write, message);
+}
+
+static void
+write_ended(nk_rpc *rpc)
+{
+	vector_write *write = (vector_write *) rpc->call;
+
+	if (rpc->error.code == NORIKV_UNIMPLEMENTED)
+		nk_vector_no_service(rpc);
+	nk_call_finish(&write->call, &rpc->error);
+	nk_result_from_error(&write->result, &rpc->error);
+	write->result.text = write->call.error.text;
+	write->call.results = &write->result;
+	write->call.n_results = 1;
+}
+
+static void
+write_abandon(norikv_call *call)
+{
+	nk_rpc_abandon(&((vector_write *) call)->rpc);
+}
+
+static const nk_call_type write_call_type = {
+	.abandon = write_abandon,
+};
+
+#define WRITE_TYPE(which) \
+	{ \
+		.method = (which), .shape = NK_UNARY, .write = true, .message = write_message, \
+		.ended = write_ended \
+	}
+
+static const nk_rpc_type create_type = WRITE_TYPE(NK_VECTOR_CREATE_INDEX);
+static const nk_rpc_type drop_type = WRITE_TYPE(NK_VECTOR_DROP_INDEX);
+static const nk_rpc_type insert_type = WRITE_TYPE(NK_VECTOR_INSERT);
+static const nk_rpc_type delete_type = WRITE_TYPE(NK_VECTOR_DELETE);
+
+/* The call with its namespace, or one that has failed; *ready says which. */
+static vector_write *
+new_write(norikv_client *client, const nk_rpc_type *type, norikv_slice space,
+		  const norikv_call_options *options, bool *ready)
+{
+	vector_write *write = nk_call_new(client, sizeof(*write), &write_call_type, options);
+
+	*ready = false;
+	if (write == NULL)
+		return NULL;
+	nk_rpc_init(&write->rpc, client, &write->call, type);
+	/* it waits while the graph grows: another attempt would gain nothing */
+	if (write->rpc.attempt_timeout_ms < write->call.timeout_ms)
+		write->rpc.attempt_timeout_ms = write->call.timeout_ms;
+	write->result.text = "";
+	*ready = !write->call.done && nk_space_set(&write->space, &write->call, space, -1);
+	return write;
+}
+
+/* The key under which it is sent; NULL: the call has failed. */
+static const char *
+take_key(vector_write *write, const norikv_call_options *options,
+		 char key[NK_IDEMPOTENCY_KEY_SIZE])
+{
+	norikv_client *client = write->call.client;
+
+	if (nk_idempotency_key(client, options, key))
+		return key;
+	write->rpc.slot = nk_slot_take(&client->slots, key);
+	if (write->rpc.slot != NK_NO_SLOT)
+		return key;
+	nk_call_fail(&write->call, NORIKV_RESOURCE_EXHAUSTED, "out of memory");
+	return NULL;
+}
+
+static norikv_call *
+shown(vector_write *write)
+{
+	if (write == NULL)
+		return nk_call_no_memory();
+	if (write->call.done)
+	{
+		nk_result_from_error(&write->result, &write->call.error);
+		write->call.results = &write->result;
+		write->call.n_results = 1;
+	}
+	return &write->call;
+}
+
+/* ---- Indexes ---- */
+
+static bool
+take_created(vector_write *write, grpc_byte_buffer *message)
+{
+	Norikv__V1__CreateVectorIndexResponse *response;
+
+	response = wire_unpack(&norikv__v1__create_vector_index_response__descriptor,
+						   &write->call.arena, message);
+	write->result.existed = response != NULL && !response->created;
+	return response != NULL;
+}
+
+norikv_call *
+norikv_vector_create_index(norikv_client *client, norikv_slice space, uint32_t dimensions,
+						   norikv_distance distance, norikv_index_type type,
+						   const norikv_call_options *options)
+{
+	Norikv__V1__CreateVectorIndexRequest request =
+		NORIKV__V1__CREATE_VECTOR_INDEX_REQUEST__INIT;
+	char		key[NK_IDEMPOTENCY_KEY_SIZE];
+	bool		ready;
+	vector_write *write = new_write(client, &create_type, space, options, &ready);
+
+	if (ready && take_key(write, options, key) != NULL)
+	{
+		request.namespace_ = write->space.text;
+		request.dimensions = dimensions;
+		request.distance = (Norikv__V1__DistanceFunction) distance;
+		request.index_type = (Norikv__V1__VectorIndexType) type;
+		request.idempotency_key = key;
+		write->take = take_created;
+		nk_rpc_start(&write->rpc, wire_pack(&request.base), write->call.deadline);
+	}
+	return shown(write);
+}
+
+static bool
+take_dropped(vector_write *write, grpc_byte_buffer *message)
+{
+	Norikv__V1__DropVectorIndexResponse *response;
+
+	response = wire_unpack(&norikv__v1__drop_vector_index_response__descriptor,
+						   &write->call.arena, message);
+	write->result.existed = response != NULL && response->dropped;
+	return response != NULL;
+}
+
+norikv_call *
+norikv_vector_drop_index(norikv_client *client, norikv_slice space,
+						 const norikv_call_options *options)
+{
+	Norikv__V1__DropVectorIndexRequest request =
+		NORIKV__V1__DROP_VECTOR_INDEX_REQUEST__INIT;
+	char		key[NK_IDEMPOTENCY_KEY_SIZE];
+	bool		ready;
+	vector_write *write = new_write(client, &drop_type, space, options, &ready);
+
+	if (ready && take_key(write, options, key) != NULL)
+	{
+		request.namespace_ = write->space.text;
+		request.idempotency_key = key;
+		write->take = take_dropped;
+		nk_rpc_start(&write->rpc, wire_pack(&request.base), write->call.deadline);
+	}
+	return shown(write);
+}
+
+/* ---- Vectors ---- */
+
+static bool
+take_inserted(vector_write *write, grpc_byte_buffer *message)
+{
+	Norikv__V1__VectorInsertResponse *response;
+
+	response = wire_unpack(&norikv__v1__vector_insert_response__descriptor,
+						   &write->call.arena, message);
+	if (response != NULL && response->version != NULL)
+		write->result.version = (norikv_version) {response->version->term,
+			response->version->index};
+	return response != NULL;
+}
+
+norikv_call *
+norikv_vector_insert(norikv_client *client, norikv_slice space, norikv_slice id,
+					 const float *vector, uint32_t dimensions,
+					 const norikv_call_options *options)
+{
+	Norikv__V1__VectorInsertRequest request = NORIKV__V1__VECTOR_INSERT_REQUEST__INIT;
+	char		key[NK_IDEMPOTENCY_KEY_SIZE];
+	bool		ready;
+	vector_write *write = new_write(client, &insert_type, space, options, &ready);
+
+	if (ready && nk_check_vector_id(&write->call, id, -1) &&
+		nk_check_vector(&write->call, "vector", vector, dimensions, -1) &&
+		take_key(write, options, key) != NULL)
+	{
+		request.namespace_ = write->space.text;
+		request.id = nk_vector_id(&write->call.arena, id);
+		request.n_vector = dimensions;
+		request.vector = (float *) vector;
+		request.idempotency_key = key;
+		write->take = take_inserted;
+		nk_rpc_start(&write->rpc, wire_pack(&request.base), write->call.deadline);
+	}
+	return shown(write);
+}
+
+static bool
+take_deleted(vector_write *write, grpc_byte_buffer *message)
+{
+	Norikv__V1__VectorDeleteResponse *response;
+
+	response = wire_unpack(&norikv__v1__vector_delete_response__descriptor,
+						   &write->call.arena, message);
+	write->result.existed = response != NULL && response->deleted;
+	return response != NULL;
+}
+
+norikv_call *
+norikv_vector_delete(norikv_client *client, norikv_slice space, norikv_slice id,
+					 const norikv_call_options *options)
+{
+	Norikv__V1__VectorDeleteRequest request = NORIKV__V1__VECTOR_DELETE_REQUEST__INIT;
+	char		key[NK_IDEMPOTENCY_KEY_SIZE];
+	bool		ready;
+	vector_write *write = new_write(client, &delete_type, space, options, &ready);
+
+	if (ready && nk_check_vector_id(&write->call, id, -1) &&
+		take_key(write, options, key) != NULL)
+	{
+		request.namespace_ = write->space.text;
+		request.id = nk_vector_id(&write->call.arena, id);
+		request.idempotency_key = key;
+		write->take = take_deleted;
+		nk_rpc_start(&write->rpc, wire_pack(&request.base), write->call.deadline);
+	}
+	return shown(write);
+}
