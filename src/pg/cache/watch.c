@@ -316,7 +316,7 @@ step_module(int64 now)
 }
 
 static bool
-is_busy(int64 now)
+is_busy(int64 now, int64 asked_at)
 {
 	return false;
 }

@@ -54,6 +54,8 @@ struct NorikvKeeperClient
 	bool embedded;
 	uint32 generation;
 	norikv_client *client;
+	uint16 key_prefix_size;
+	char key_prefix[NORIKV_ENDPOINT_PREFIX];
 	dlist_head calls;
 	int n_streams; /* of them */
 	int n_calls;   /* the others */
@@ -218,6 +220,8 @@ NorikvKeeperClientFor(int number)
 	client->embedded = endpoint.embedded;
 	client->generation = NorikvEmbeddedGeneration();
 	dlist_init(&client->calls);
+	client->key_prefix_size = endpoint.key_prefix_size;
+	memcpy(client->key_prefix, endpoint.key_prefix, endpoint.key_prefix_size);
 	client->client = make_client(&endpoint);
 	explicit_bzero(&endpoint, sizeof(endpoint));
 	dlist_push_head(&clients, &client->node);
@@ -228,6 +232,12 @@ norikv_client *
 NorikvKeeperClientHandle(const NorikvKeeperClient *client)
 {
 	return client->client;
+}
+
+norikv_slice
+NorikvKeeperClientPrefix(const NorikvKeeperClient *client)
+{
+	return (norikv_slice){client->key_prefix, client->key_prefix_size};
 }
 
 void

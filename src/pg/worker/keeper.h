@@ -58,6 +58,8 @@ typedef struct NorikvKeeperCall
  */
 extern NorikvKeeperClient *NorikvKeeperClientFor(int endpoint);
 extern norikv_client *NorikvKeeperClientHandle(const NorikvKeeperClient *client);
+/* What it puts in front of its keys: of the tenant. */
+extern norikv_slice NorikvKeeperClientPrefix(const NorikvKeeperClient *client);
 /*
  * Started calls are looked at in short slices. A stream (a watch) may be quiet for
  * hours: it is looked at every NORIKV_KEEPER_STREAM_MS.

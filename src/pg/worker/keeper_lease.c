@@ -19,6 +19,7 @@
 #include "storage/procarray.h"
 #include "utils/memutils.h"
 
+#include "cache/cache.h"
 #include "keeper.h"
 #include "lease.h"
 
@@ -39,6 +40,7 @@ typedef enum RequestKind
 typedef struct Request
 {
 	NorikvKeeperCall call;
+	NorikvCacheWrite cache_write;
 	RequestKind kind;
 	int64 sent_at;
 	int failures;	   /* in a row */
@@ -66,10 +68,11 @@ timeout_of(const NorikvLease *lease, int64 now)
 }
 
 static norikv_call *
-start_write(const NorikvLease *lease, norikv_client *client, bool renew,
-			const norikv_call_options *options)
+start_write(const NorikvLease *lease, Request *request, const NorikvKeeperClient *keeper,
+			bool renew, const norikv_call_options *options)
 {
 	norikv_operation operations[NORIKV_LEASE_PUTS] = {0};
+	norikv_client *client = NorikvKeeperClientHandle(keeper);
 
 	for (int i = 0; i < lease->n_puts; i++)
 	{
@@ -86,6 +89,8 @@ start_write(const NorikvLease *lease, norikv_client *client, bool renew,
 		operation->ttl = NORIKV_TTL_SET;
 		operation->ttl_ms = lease->ttl_ms;
 	}
+	NorikvCacheWriteStarts(&request->cache_write, NorikvKeeperClientPrefix(keeper),
+						   operations, lease->n_puts);
 	if (lease->n_puts == 1)
 		return norikv_write(client, operations, options);
 	return norikv_commit(client, operations, lease->n_puts, true, options);
@@ -126,7 +131,8 @@ start_request(NorikvLease *lease, Request *request, RequestKind kind, int64 now)
 	request->sent_at = NorikvBootTime();
 	NorikvKeeperTrack(&request->call, client,
 					  kind == READ ? start_read(lease, handle, &options)
-								   : start_write(lease, handle, kind == RENEW, &options),
+								   : start_write(lease, request, client, kind == RENEW,
+											 &options),
 					  false);
 }
 
@@ -260,6 +266,8 @@ finish_request(NorikvLease *lease, Request *request, int64 now)
 {
 	bool gone = false;
 
+	NorikvCacheWriteEnds(&request->cache_write,
+						 !norikv_call_error(request->call.call)->outcome_unknown);
 	NorikvLeaseLock();
 	lease->user = NORIKV_LEASE_IDLE;
 	switch (request->kind)
