@@ -239,6 +239,8 @@ commit_message(nk_rpc *rpc, grpc_byte_buffer *message)
 			.code = from->code <= NORIKV_UNAUTHENTICATED ? (norikv_code) from->code
 				: NORIKV_UNKNOWN,
 			.version_mismatch = from->code == NORIKV_FAILED_PRECONDITION,
+			.quota_exceeded = nk_is_quota((norikv_code) from->code, from->message,
+										  strlen(from->message)),
 			.text = from->message,
 			.version = {from->version_term, from->version_index},
 			.existed = from->existed,
@@ -273,6 +275,7 @@ nk_commit_fail_first(commit_call *commit)
 					 result->text);
 		nk_error_parse_mismatch(error, result->text, strlen(result->text));
 		error->version_mismatch = result->version_mismatch;
+		error->quota_exceeded = result->quota_exceeded;
 		if (result->version_mismatch)
 			error->present = result->version;
 		error->outcome_unknown = result->outcome_unknown;

@@ -123,6 +123,13 @@ nk_error_parse_mismatch(norikv_error *error, const char *text, size_t size)
 	parse_version(&at, &error->present);
 }
 
+bool
+nk_is_quota(norikv_code code, const char *text, size_t size)
+{
+	return code == NORIKV_RESOURCE_EXHAUSTED && size >= strlen(WORDS_QUOTA) &&
+		memcmp(text, WORDS_QUOTA, strlen(WORDS_QUOTA)) == 0;
+}
+
 static bool
 is_size_complaint(const char *text, size_t size)
 {
@@ -203,6 +210,7 @@ nk_error_from_status(nk_rpc *rpc, nk_verdict verdict)
 	}
 	if (error->code == NORIKV_FAILED_PRECONDITION)
 		nk_error_parse_mismatch(error, text, size);
+	error->quota_exceeded = nk_is_quota(error->code, text, size);
 	if (error->code == NORIKV_OUT_OF_RANGE && is_size_complaint(text, size))
 		error->code = NORIKV_RESOURCE_EXHAUSTED;
 	error->outcome_unknown = write &&

@@ -458,6 +458,8 @@ extern void nk_error_share(nk_rpc *member, const nk_rpc *carrier);
 extern void nk_error_unreachable(nk_rpc *rpc, const char *why);
 /* WORDS_MISMATCH_FORMAT taken apart where it is one. */
 extern void nk_error_parse_mismatch(norikv_error *error, const char *text, size_t size);
+/* Whether a quota has refused it. */
+extern bool nk_is_quota(norikv_code code, const char *text, size_t size);
 /* A key for a message: printable bytes, the rest as \xNN, shortened. */
 extern const char *nk_show_key(char *out, size_t out_size, norikv_slice key);
 

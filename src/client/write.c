@@ -134,6 +134,7 @@ nk_result_from_error(norikv_operation_result *result, const norikv_error *error)
 	result->code = error->code;
 	result->outcome_unknown = error->outcome_unknown;
 	result->version_mismatch = error->version_mismatch;
+	result->quota_exceeded = error->quota_exceeded;
 	result->text = error->text;
 	if (error->version_mismatch)
 		result->version = error->present;

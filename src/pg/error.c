@@ -199,7 +199,9 @@ raise_other(const norikv_error *error, const NorikvSubject *subject)
 			break;
 		case NORIKV_RESOURCE_EXHAUSTED:
 			ereport(ERROR, errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-					errmsg("%s exceeds a limit of server \"%s\"", action, server),
+					error->quota_exceeded
+					? errmsg("%s exceeds a quota of server \"%s\"", action, server)
+					: errmsg("%s exceeds a limit of server \"%s\"", action, server),
 					say_cause(error));
 			break;
 		case NORIKV_NOT_FOUND:
@@ -259,6 +261,7 @@ NorikvRaiseResult(const norikv_operation_result *result, const NorikvSubject *su
 	norikv_error error = {.code = result->code,
 						  .outcome_unknown = result->outcome_unknown,
 						  .version_mismatch = result->version_mismatch,
+						  .quota_exceeded = result->quota_exceeded,
 						  .present = result->version,
 						  .operation = -1};
 

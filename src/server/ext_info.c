@@ -26,6 +26,7 @@ list_capabilities(const engine_info *info, char **names)
 		{"transactions", info->transactions},
 		{"add", info->add},
 		{"watch", info->watch},
+		{"quotas", info->quotas},
 		{"durable", info->durable},
 	};
 	size_t		n = 0;

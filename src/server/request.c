@@ -224,6 +224,36 @@ request_watch(const Norikv__Ext__V1__WatchRequest *request, engine_watch_request
 		check_bound(watch->end, "", "end", error);
 }
 
+static bool
+check_prefix(engine_slice prefix, char *error)
+{
+	if (prefix.size <= WIRE_MAX_KEY)
+		return true;
+	return wrong(error, "prefix has %zu bytes; at most %d are allowed", prefix.size,
+				 WIRE_MAX_KEY);
+}
+
+bool
+request_set_quota(const Norikv__Ext__V1__SetQuotaRequest *request, engine_op *op,
+				  char *error)
+{
+	memset(op, 0, sizeof(*op));
+	op->kind = request->remove ? ENGINE_QUOTA_REMOVE : ENGINE_QUOTA_SET;
+	op->key = slice_of(request->prefix);
+	op->quota = (engine_quota) {request->max_keys, request->max_bytes};
+	if (request->remove && (request->max_keys != 0 || request->max_bytes != 0))
+		return wrong(error, "max_keys and max_bytes do not go with remove");
+	return check_prefix(op->key, error);
+}
+
+bool
+request_usage(const Norikv__Ext__V1__UsageRequest *request, engine_slice *prefix,
+			  char *error)
+{
+	*prefix = slice_of(request->prefix);
+	return check_prefix(*prefix, error);
+}
+
 /* ---- Operations of a Commit ---- */
 
 static bool

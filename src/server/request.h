@@ -35,6 +35,10 @@ extern bool request_multi_get(const Norikv__Ext__V1__MultiGetRequest *request,
 							  engine_consistency *consistency, char *error);
 extern bool request_scan(const Norikv__Ext__V1__ScanRequest *request, engine_scan *scan,
 						 char *error);
+extern bool request_set_quota(const Norikv__Ext__V1__SetQuotaRequest *request,
+							  engine_op *op, char *error);
+extern bool request_usage(const Norikv__Ext__V1__UsageRequest *request,
+						  engine_slice *prefix, char *error);
 extern bool request_watch(const Norikv__Ext__V1__WatchRequest *request,
 						  engine_watch_request *watch, char *error);
 /* number counts the operations of the whole Commit. */

@@ -17,6 +17,8 @@ const method *const server_methods[] = {
 	&ext_commit,
 	&ext_scan,
 	&ext_watch,
+	&ext_set_quota,
+	&ext_usage,
 	NULL
 };
 

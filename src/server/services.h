@@ -24,6 +24,10 @@ extern const method ext_multi_get;
 extern const method ext_commit;
 extern const method ext_scan;
 
+/* ext_quota.c */
+extern const method ext_set_quota;
+extern const method ext_usage;
+
 /* ext_watch.c */
 extern const method ext_watch;
 

@@ -355,80 +355,6 @@ test_records_are_swept(void **state)
 	assert_int_equal(left, 0);
 }
 
-static bool
-all_expired(void *arg, engine_slice value)
-{
-	(void) arg;
-	return value.size > 0 && value.data[0] == 'x';
-}
-
-/* "x expired" where it is still stored; nothing else may be there. */
-static bool
-is_stored(table *on)
-{
-	table_value value;
-	engine_status status;
-	bool		found;
-
-	assert_true(on->methods->get(on, TABLE_DATA, TEXT("k"), &value, &status));
-	found = value.found;
-	if (found)
-		assert_memory_equal(value.bytes.data, "x expired", 9);
-	on->methods->release(on, &value, 1);
-	return found;
-}
-
-static void
-write_filler(table *on)
-{
-	static char filler[1000];
-	engine_status status;
-	char		key[16];
-
-	for (int i = 0; i < 4000; i++)
-	{
-		snprintf(key, sizeof(key), "%c%05d", i % 2 == 0 ? 'f' : 'p', i);
-		on->methods->put(on, TABLE_DATA, TEXT(key), slice_of(filler, sizeof(filler)),
-						 slice_of(NULL, 0));
-	}
-	assert_true(on->methods->write(on, false, &status));
-}
-
-/* What a compaction drops must not uncover what was there before. */
-static void
-test_compaction_reveals_nothing(void **state)
-{
-	fixture    *fix = *state;
-	table_rocksdb_options options = {.max_memory = 1 << 24, .expired = all_expired};
-	engine_slice nothing = {NULL, 0};
-	engine_status status;
-	table	   *on;
-	bool		dropped = false;
-
-	fixture_close(fix);
-	options.directory = fix->root;
-	on = table_rocksdb_open(&options, &status);
-	assert_non_null(on);
-	/* Each in a file of its own, the older one further down. */
-	on->methods->put(on, TABLE_DATA, TEXT("k"), TEXT("older"), nothing);
-	write_filler(on);
-	on->methods->put(on, TABLE_DATA, TEXT("k"), TEXT("x expired"), nothing);
-	for (int i = 0; i < 100 && !dropped; i++)
-	{
-		write_filler(on);
-		dropped = !is_stored(on);
-	}
-	assert_true(dropped);
-	for (int i = 0; i < 8; i++)
-	{
-		write_filler(on);
-		assert_false(is_stored(on));
-	}
-	assert_true(on->methods->reopen(on, &status));
-	assert_false(is_stored(on));
-	on->methods->close(on);
-}
-
 /* A sweep is under way while the same keys are written anew. */
 static void
 test_sweep_spares_newer_puts(void **state)
@@ -492,7 +418,6 @@ main(void)
 		ON(test_sweep_ignores_stale_index, fixture_setup_memory),
 		ON(test_sweep_ignores_stale_index, fixture_setup_rocksdb),
 		ON(test_records_are_swept, fixture_setup_rocksdb),
-		ON(test_compaction_reveals_nothing, fixture_setup_rocksdb),
 	};
 
 	return cmocka_run_group_tests_name("engine time", tests, NULL, NULL);

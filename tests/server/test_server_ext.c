@@ -34,7 +34,7 @@ test_info(void **state)
 {
 	static const char *const expected[] = {
 		"atomic_cas", "create", "conditional_delete", "ttl", "scan", "batch",
-		"transactions", "add", "keepalive", "watch"
+		"transactions", "add", "keepalive", "watch", "quotas"
 	};
 	Norikv__Ext__V1__InfoRequest request = NORIKV__EXT__V1__INFO_REQUEST__INIT;
 	Norikv__Ext__V1__InfoResponse *info;
@@ -138,7 +138,7 @@ test_invalid_messages(void **state)
 		WIRE_METHOD_PUT, WIRE_METHOD_GET, WIRE_METHOD_DELETE, WIRE_METHOD_INFO,
 		WIRE_METHOD_MULTI_GET, WIRE_METHOD_SCAN, WIRE_METHOD_HEALTH_CHECK,
 		WIRE_METHOD_HEALTH_WATCH, WIRE_METHOD_WATCH_CLUSTER, WIRE_METHOD_COMMIT,
-		WIRE_METHOD_WATCH
+		WIRE_METHOD_WATCH, WIRE_METHOD_SET_QUOTA, WIRE_METHOD_USAGE
 	};
 
 	(void) state;

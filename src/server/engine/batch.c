@@ -9,9 +9,10 @@
 #include "words.h"
 
 void
-batch_init(batch *self, table *to, idempotency_count *count, slot_cache *slots)
+batch_init(batch *self, table *to, idempotency_count *count, slot_cache *slots,
+		   quotas *limits)
 {
-	*self = (batch) {.table = to, .count = count, .slots = slots};
+	*self = (batch) {.table = to, .count = count, .slots = slots, .quotas = limits};
 	arena_init(&self->memory);
 	overlay_init(&self->overlay, &self->memory);
 	self->plans = engine_calloc(BATCH_MAX_UNITS * sizeof(plan));
@@ -33,6 +34,8 @@ batch_reset(batch *self)
 	self->n_plans = 0;
 	self->changed = false;
 	self->applied = false;
+	self->quota_refused = false;
+	self->swept = false;
 }
 
 /* Nothing depends on what was there: not even the expiry index, which may keep an
@@ -49,10 +52,12 @@ key_of(batch *self, const engine_op *op)
 {
 	pending    *key;
 
-	if (op->kind == ENGINE_DELETE_RANGE)
+	if (op->kind == ENGINE_DELETE_RANGE || op->kind == ENGINE_QUOTA_SET ||
+		op->kind == ENGINE_QUOTA_REMOVE)
 		return NULL;
 	key = overlay_find(&self->overlay, TABLE_DATA, op->key);
-	if (!is_blind(op))
+	/* a quota depends on the size of what was there */
+	if (!is_blind(op) || quotas_find(self->quotas, op->key) != NULL)
 		overlay_want(&self->overlay, key);
 	return key;
 }

@@ -10,6 +10,7 @@
 
 #include "feed.h"
 #include "overlay.h"
+#include "quotas.h"
 #include "slot_cache.h"
 
 typedef struct idempotency_key
@@ -59,6 +60,9 @@ typedef struct batch
 	engine_version last;		/* the newest version given */
 	idempotency_count *count;
 	slot_cache *slots;
+	quotas	   *quotas;
+	bool		quota_refused;	/* an operation; expired keys may be in its way */
+	bool		swept;			/* no: they have gone */
 	bool		full;			/* no room on disk for puts */
 	bool		changed;		/* there is something to write */
 	bool		applied;		/* and it must be durable before it is answered */
@@ -67,7 +71,7 @@ typedef struct batch
 #define BATCH_MAX_UNITS 256
 
 extern void batch_init(batch *self, table *to, idempotency_count *count,
-					   slot_cache *slots);
+					   slot_cache *slots, quotas *limits);
 extern void batch_free(batch *self);
 extern void batch_reset(batch *self);
 

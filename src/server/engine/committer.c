@@ -57,6 +57,7 @@ struct committer
 	bool		deleted;		/* since room was last reclaimed */
 	bool		broken;			/* the table could not be opened again */
 	bool		more_to_sweep;
+	bool		more_to_count;
 	uint64_t	next_tick_ms;
 	uint64_t	next_retry_ms;
 	uint64_t	next_room_ms;	/* for room on the disk */
@@ -84,7 +85,8 @@ read_back(committer *self, engine_status *status)
 	/* Empty as yet: the term is what it was at start, and no index was given. */
 	self->version = packed != 0 ? version_unpack(packed)
 		: (engine_version) {self->version.term, 0};
-	return sweep_count_records(&self->sweep, status);
+	return sweep_count_records(&self->sweep, status) &&
+		quotas_load(self->options.quotas, false, status);
 }
 
 static void
@@ -209,6 +211,7 @@ write_swept(committer *self)
 	version.index++;
 	if (of->n_expired > 0)
 	{
+		quotas_put(self->options.quotas);
 		meta_put(self->options.table, META_LAST_VERSION, version_pack(version));
 		feed_expect(self->options.feed, version);
 	}
@@ -219,6 +222,7 @@ write_swept(committer *self)
 	}
 	if (of->n_expired == 0)
 		return;
+	quotas_written(self->options.quotas);
 	self->version = version;
 	sweep_publish(of, version, self->options.feed);
 }
@@ -236,6 +240,22 @@ sweep_step(committer *self)
 		write_swept(self);
 	self->deleted = self->deleted || keys_changed || records_changed;
 	self->more_to_sweep = (more_keys || more_records) && !self->broken;
+}
+
+/* Keys of a quota that is new, or in doubt. */
+static void
+count_step(committer *self)
+{
+	bool		changed;
+	engine_status status;
+
+	self->more_to_count = quotas_step(self->options.quotas, &changed);
+	if (!changed)
+		return;
+	if (self->options.table->methods->write(self->options.table, false, &status))
+		quotas_written(self->options.quotas);
+	else
+		recover(self, &status);
 }
 
 /*
@@ -321,6 +341,8 @@ tick(committer *self)
 {
 	uint64_t	now = monotonic_ms();
 
+	if (self->more_to_count && !self->broken)
+		count_step(self);
 	if (now < self->next_tick_ms && !self->more_to_sweep)
 		return;
 	if (now >= self->next_tick_ms)
@@ -332,6 +354,8 @@ tick(committer *self)
 	}
 	if (!self->broken)
 		sweep_step(self);
+	if (!self->broken && !self->more_to_count)
+		count_step(self);
 }
 
 /* ---- Batches ---- */
@@ -359,6 +383,7 @@ write_batch(committer *self, bool last_try)
 	if (of->applied)
 	{
 		meta_put(to, META_LAST_VERSION, version_pack(of->last));
+		quotas_put(self->options.quotas);
 		feed_expect(self->options.feed, of->last);
 	}
 	if (to->methods->write(to, self->options.sync && of->applied, &status))
@@ -366,6 +391,7 @@ write_batch(committer *self, bool last_try)
 		self->version = of->last;
 		self->deleted = self->deleted || of->applied;
 		batch_written(of);
+		quotas_written(self->options.quotas);
 		if (of->applied)
 			batch_publish(of, self->options.feed);
 		return;
@@ -380,10 +406,43 @@ write_batch(committer *self, bool last_try)
 		answer_failed(self, &status);
 }
 
+/* As if the batch had not been decided: nothing of it is in the table. */
+static void
+undo_decisions(committer *self, const idempotency_count *count)
+{
+	self->options.table->methods->discard(self->options.table);
+	quotas_discard(self->options.quotas);
+	self->count = *count;
+}
+
+/*
+ * A quota has refused something, and still counts keys that have expired: they go
+ * first, all of them, and the batch is decided anew.
+ */
+static void
+sweep_and_decide(committer *self, bool last_try)
+{
+	batch	   *of = &self->batch;
+	uint64_t	now = of->now_ms;
+	bool		more = true;
+	bool		changed;
+
+	while (more && !self->broken)
+	{
+		more = sweep_keys(&self->sweep, now, &changed);
+		if (changed)
+			write_swept(self);
+	}
+	batch_again(of);
+	of->swept = true;
+	decide_and_write(self, last_try);
+}
+
 static void
 decide_and_write(committer *self, bool last_try)
 {
 	batch	   *of = &self->batch;
+	idempotency_count before = self->count;
 	engine_status status;
 
 	of->last = self->version;
@@ -396,11 +455,16 @@ decide_and_write(committer *self, bool last_try)
 	}
 	else if (!batch_decide(of, &status))
 	{
-		self->options.table->methods->discard(self->options.table);
+		undo_decisions(self, &before);
 		batch_refuse(of, &status);
 		if (!sweep_count_records(&self->sweep, &status))
 			self->options.log(ENGINE_LOG_ERROR, "the store cannot be read: %s",
 							  status.text);
+	}
+	else if (of->quota_refused && !of->swept && sweep_is_due(&self->sweep, of->now_ms))
+	{
+		undo_decisions(self, &before);
+		sweep_and_decide(self, last_try);
 	}
 	else if (of->changed)
 		write_batch(self, last_try);
@@ -413,7 +477,7 @@ fits(const batch *of, size_t gathered, const engine_unit *unit)
 	if (of->n_plans == 0)
 		return true;
 	return of->n_plans < BATCH_MAX_UNITS && gathered + unit->bytes <= BATCH_MAX_BYTES &&
-		!unit_deletes_range(unit);
+		!unit_stands_alone(unit);
 }
 
 static void
@@ -435,7 +499,7 @@ commit(committer *self, engine_unit *units)
 			units = unit->next;
 			gathered += unit->bytes;
 			batch_add(of, unit);
-			if (unit_deletes_range(unit))
+			if (unit_stands_alone(unit))
 				break;
 		}
 		decide_and_write(self, false);
@@ -451,7 +515,7 @@ wait_for_work(committer *self)
 {
 	struct timespec until;
 
-	if (self->more_to_sweep)
+	if (self->more_to_sweep || self->more_to_count)
 		return;
 	until.tv_sec = (time_t) (self->next_tick_ms / 1000);
 	until.tv_nsec = (long) (self->next_tick_ms % 1000) * 1000000;
@@ -513,14 +577,16 @@ committer_start(const committer_options *options, engine_status *status)
 	self->version = options->last;
 	self->count.limit = options->max_idempotency;
 	self->slots = slot_cache_make(options->max_memory / SLOT_CACHE_SHARE);
-	sweep_init(&self->sweep, options->table, &self->count, self->slots);
+	sweep_init(&self->sweep, options->table, &self->count, self->slots,
+			   options->quotas);
 	pthread_mutex_init(&self->lock, NULL);
 	pthread_cond_init(&self->job_finished, NULL);
 	pthread_condattr_init(&attributes);
 	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
 	pthread_cond_init(&self->wake, &attributes);
 	pthread_condattr_destroy(&attributes);
-	batch_init(&self->batch, options->table, &self->count, self->slots);
+	batch_init(&self->batch, options->table, &self->count, self->slots,
+			   options->quotas);
 	if (options->directory != NULL && !directory_restore_reserve(options->directory))
 		refuse_puts(self);
 

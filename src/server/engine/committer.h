@@ -7,6 +7,7 @@
 
 #include "directory.h"
 #include "feed.h"
+#include "quotas.h"
 #include "store_time.h"
 #include "table.h"
 
@@ -22,6 +23,7 @@ typedef struct committer_options
 	uint64_t	max_idempotency;
 	uint64_t	max_memory;
 	feed	   *feed;			/* what is written goes there */
+	quotas	   *quotas;			/* loaded */
 	engine_log	log;
 } committer_options;
 

@@ -259,8 +259,18 @@ typedef enum engine_op_kind
 	ENGINE_VECTOR_DELETE = 7,
 	/* Alone in their unit. */
 	ENGINE_INDEX_CREATE = 8,
-	ENGINE_INDEX_DROP = 9
+	ENGINE_INDEX_DROP = 9,
+	/* key is a prefix, which may be empty. Alone in their unit. */
+	ENGINE_QUOTA_SET = 10,
+	ENGINE_QUOTA_REMOVE = 11
 } engine_op_kind;
+
+/* Of the live keys under a prefix; 0: no limit. */
+typedef struct engine_quota
+{
+	uint64_t	max_keys;
+	uint64_t	max_bytes;		/* of keys and values */
+} engine_quota;
 
 typedef enum engine_condition
 {
@@ -290,6 +300,7 @@ typedef struct engine_op
 	engine_slice end_key;		/* delete range, exclusive; empty: to the last key */
 	engine_slice space;			/* of vectors */
 	engine_index index;			/* create */
+	engine_quota quota;			/* quota set */
 } engine_op;
 
 typedef struct engine_result
@@ -355,6 +366,21 @@ struct engine_outcome
 
 extern void engine_unit_fingerprint(engine_unit *unit);
 
+/* ---- Quotas ---- */
+
+typedef struct engine_usage
+{
+	uint64_t	keys;
+	uint64_t	bytes;
+	engine_quota quota;
+	/* Not all keys have been counted yet; those that have not are not limited. */
+	bool		recounting;
+} engine_usage;
+
+/* Valid during the callback only; NULL where status is not OK. */
+typedef void (*engine_usage_done) (void *arg, const engine_status *status,
+								   const engine_usage *usage);
+
 /* ---- The engine ---- */
 
 typedef struct engine_info
@@ -367,6 +393,7 @@ typedef struct engine_info
 	bool		add;
 	bool		vectors;
 	bool		watch;
+	bool		quotas;
 	uint64_t	max_ops;		/* of one atomic unit; 0: no limit */
 	uint64_t	max_conditions;
 	uint64_t	max_bytes;
@@ -412,6 +439,9 @@ typedef struct engine_methods
 	void		(*watch_cancel) (engine_watch *watch);
 	/* With no answer owed; also from within a callback. Before the engine's close. */
 	void		(*watch_close) (engine_watch *watch);
+	/* NOT_FOUND where the prefix has no quota. */
+	void		(*usage) (engine *self, engine_slice prefix, engine_usage_done done,
+						  void *arg);
 	/* Refuses new units, finishes those it has, lets go of everything. */
 	void		(*close) (engine *self);
 } engine_methods;

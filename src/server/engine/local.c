@@ -35,6 +35,7 @@ local_info(engine *base, engine_info *info)
 		.scan = true,
 		.add = true,
 		.watch = true,
+		.quotas = true,
 		.max_ops = UNIT_MAX_OPS,
 		.max_conditions = UNIT_MAX_OPS,
 		.max_bytes = UNIT_MAX_BYTES,
@@ -64,6 +65,25 @@ local_watch_open(engine *base, const engine_watch_request *request,
 }
 
 static void
+local_usage(engine *base, engine_slice prefix, engine_usage_done done, void *arg)
+{
+	local_engine *self = (local_engine *) base;
+	engine_usage usage;
+	engine_status status;
+	char		shown[SLICE_SHOWN];
+
+	status_ok(&status);
+	if (quotas_usage(self->quotas, prefix, &usage))
+	{
+		done(arg, &status, &usage);
+		return;
+	}
+	status_set(&status, ENGINE_NOT_FOUND, "the prefix \"%s\" has no quota",
+			   slice_show(prefix, shown, sizeof(shown)));
+	done(arg, &status, NULL);
+}
+
+static void
 local_close(engine *base)
 {
 	local_engine *self = (local_engine *) base;
@@ -72,6 +92,7 @@ local_close(engine *base)
 	if (self->committer != NULL)
 		at_rest = committer_stop(self->committer);
 	feed_free(self->feed);
+	quotas_free(self->quotas);
 	if (self->table != NULL)
 		self->table->methods->close(self->table);
 	if (self->directory != NULL)
@@ -94,29 +115,17 @@ static const engine_methods local_methods = {
 	.watch_next = feed_next,
 	.watch_cancel = feed_cancel,
 	.watch_close = feed_close,
+	.usage = local_usage,
 	.close = local_close,
 };
 
 /* ---- Opening ---- */
-
-/* For RocksDB's compactions. */
-static bool
-entry_may_go(void *arg, engine_slice stored)
-{
-	local_engine *self = arg;
-	entry		found;
-
-	return atomic_load(&self->time_runs) && entry_decode(stored, &found) &&
-		entry_expired(&found, store_time_now_ms(&self->time));
-}
 
 static bool
 open_table(local_engine *self, const engine_options *options, engine_status *status)
 {
 	table_rocksdb_options rocksdb = {
 		.max_memory = options->max_memory,
-		.expired = entry_may_go,
-		.arg = self,
 		.log = self->log,
 	};
 
@@ -162,7 +171,6 @@ start_counting(local_engine *self, const engine_options *options, engine_version
 		return false;
 	if (bound != 0)
 		store_time_set_bound(&self->time, bound);
-	atomic_store(&self->time_runs, true);
 	return true;
 }
 
@@ -185,6 +193,23 @@ open_and_count(local_engine *self, const engine_options *options, engine_version
 	}
 }
 
+/*
+ * Where acknowledged writes may be gone, what was flushed of one space may be newer
+ * than what is there of another: the quotas are counted anew, and that is on disk
+ * before the doubt is forgotten.
+ */
+static bool
+open_quotas(local_engine *self, engine_status *status)
+{
+	bool		in_doubt = self->directory != NULL &&
+		directory_needs_new_term(self->directory);
+
+	self->quotas = quotas_new(self->table);
+	if (!quotas_load(self->quotas, in_doubt, status))
+		return false;
+	return !in_doubt || self->table->methods->write(self->table, true, status);
+}
+
 static bool
 start(local_engine *self, const engine_options *options, engine_status *status)
 {
@@ -197,12 +222,14 @@ start(local_engine *self, const engine_options *options, engine_status *status)
 		.log = self->log,
 	};
 
-	if (!open_and_count(self, options, &committing.last, status))
+	if (!open_and_count(self, options, &committing.last, status) ||
+		!open_quotas(self, status))
 		return false;
 	if (self->directory != NULL && !directory_settle(self->directory, status))
 		return false;
 	self->feed = feed_new(options->max_memory / HISTORY_SHARE, committing.last);
 	committing.feed = self->feed;
+	committing.quotas = self->quotas;
 	committing.table = self->table;
 	self->committer = committer_start(&committing, status);
 	return self->committer != NULL;

@@ -17,9 +17,9 @@ typedef struct local_engine
 	table	   *table;
 	data_directory *directory;		/* NULL: nothing on disk */
 	store_time	time;
-	_Atomic bool time_runs;		/* false while the store is being opened */
 	committer  *committer;
 	feed	   *feed;
+	quotas	   *quotas;
 	bool		sync;
 	engine_log	log;
 } local_engine;

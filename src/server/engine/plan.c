@@ -10,6 +10,7 @@
 
 #include "batch.h"
 #include "idempotency.h"
+#include "plan_quota.h"
 #include "unit.h"
 #include "words.h"
 
@@ -165,6 +166,17 @@ check_range(batch *self, const engine_op *op, step *of, engine_result *result)
 }
 
 static void
+check_quota_op(batch *self, const engine_op *op, engine_result *result)
+{
+	result->existed = quotas_has(self->quotas, op->key);
+	if (op->kind != ENGINE_QUOTA_SET || result->existed || !quotas_are_full(self->quotas))
+		return;
+	result->code = ENGINE_RESOURCE_EXHAUSTED;
+	result->text = arena_printf(&self->memory, "there are %d quotas, and no more can be",
+								QUOTAS_MAX);
+}
+
+static void
 check_op(batch *self, plan *of, size_t i)
 {
 	const engine_op *op = &of->unit->ops[i];
@@ -175,6 +187,11 @@ check_op(batch *self, plan *of, size_t i)
 	if (op->kind == ENGINE_DELETE_RANGE)
 	{
 		check_range(self, op, at, result);
+		return;
+	}
+	if (op->kind == ENGINE_QUOTA_SET || op->kind == ENGINE_QUOTA_REMOVE)
+	{
+		check_quota_op(self, op, result);
 		return;
 	}
 	if (!condition_holds(self, op, at->key))
@@ -200,10 +217,12 @@ plan_changes(const engine_op *op, const engine_result *result)
 		case ENGINE_PUT:
 		case ENGINE_ADD:
 		case ENGINE_VECTOR_PUT:
+		case ENGINE_QUOTA_SET:
 			return true;
 		case ENGINE_DELETE:
 		case ENGINE_VECTOR_DELETE:
 		case ENGINE_INDEX_DROP:
+		case ENGINE_QUOTA_REMOVE:
 			return result->existed;
 		case ENGINE_INDEX_CREATE:
 			return !result->existed;
@@ -311,6 +330,12 @@ apply_op(batch *self, plan *of, size_t i, engine_version version)
 		case ENGINE_DELETE_RANGE:
 			apply_range(self, op, at);
 			break;
+		case ENGINE_QUOTA_SET:
+			quotas_set(self->quotas, op->key, &op->quota);
+			break;
+		case ENGINE_QUOTA_REMOVE:
+			quotas_remove(self->quotas, op->key);
+			break;
 		case ENGINE_VECTOR_PUT:
 		case ENGINE_VECTOR_DELETE:
 		case ENGINE_INDEX_CREATE:
@@ -359,6 +384,8 @@ decide_atomic(batch *self, plan *of)
 			at_fault = i;
 		any = any || plan_changes(&of->unit->ops[i], &of->results[i]);
 	}
+	if (at_fault == n && any)
+		plan_admit(self, of, 0, n, &at_fault);
 	if (at_fault < n)
 	{
 		fail_atomic(of, at_fault);
@@ -380,12 +407,14 @@ static bool
 decide_each(batch *self, plan *of)
 {
 	bool		any = false;
+	size_t		refused;
 
 	for (size_t i = 0; i < of->unit->n_ops; i++)
 	{
 		check_op(self, of, i);
 		if (of->results[i].code != ENGINE_OK ||
-			!plan_changes(&of->unit->ops[i], &of->results[i]))
+			!plan_changes(&of->unit->ops[i], &of->results[i]) ||
+			!plan_admit(self, of, i, 1, &refused))
 			continue;
 		self->last.index++;
 		apply_op(self, of, i, self->last);

@@ -37,39 +37,6 @@ within(uint64_t value, uint64_t least, uint64_t most)
 	return value < least ? least : value > most ? most : value;
 }
 
-/* ---- Expired entries go when their file is compacted ---- */
-
-static unsigned char
-drop_expired(void *state, int level, const char *key, size_t key_size,
-			 const char *value, size_t value_size, char **new_value,
-			 size_t *new_value_size, unsigned char *changed)
-{
-	rocksdb_tuning *self = state;
-
-	(void) level;
-	(void) key;
-	(void) key_size;
-	(void) new_value;
-	(void) new_value_size;
-	(void) changed;
-	return self->expired(self->arg, (engine_slice) {value, value_size});
-}
-
-static void
-keep_state(void *state)
-{
-	(void) state;
-}
-
-static const char *
-filter_name(void *state)
-{
-	(void) state;
-	return "norikv expiry";
-}
-
-/* ---- Options ---- */
-
 static void
 set_files(rocksdb_options_t *options)
 {
@@ -153,15 +120,10 @@ rocksdb_tuning_init(rocksdb_tuning *self, const table_rocksdb_options *options)
 	uint64_t	memory = within(options->max_memory, 16 * MIB, UINT64_C(1) << 40);
 	uint64_t	buffers = within(memory / 8, 4 * MIB, 64 * MIB);
 
-	self->expired = options->expired;
-	self->arg = options->arg;
 	self->cache = rocksdb_cache_create_lru(memory / 4 * 3);
-	self->filter = rocksdb_compactionfilter_create(self, keep_state, drop_expired,
-												   filter_name);
 	for (int space = 0; space < TABLE_SPACES; space++)
 		self->spaces[space] = space_options(within(buffers / 2, 2 * MIB, MAX_WRITE_BUFFER),
 											self->cache);
-	rocksdb_options_set_compaction_filter(self->spaces[TABLE_DATA], self->filter);
 
 	self->database = database_options();
 	rocksdb_options_set_db_write_buffer_size(self->database, buffers);
@@ -173,6 +135,5 @@ rocksdb_tuning_free(rocksdb_tuning *self)
 	rocksdb_options_destroy(self->database);
 	for (int space = 0; space < TABLE_SPACES; space++)
 		rocksdb_options_destroy(self->spaces[space]);
-	rocksdb_compactionfilter_destroy(self->filter);
 	rocksdb_cache_destroy(self->cache);
 }

@@ -13,10 +13,6 @@ typedef struct rocksdb_tuning
 	rocksdb_options_t *database;
 	rocksdb_options_t *spaces[TABLE_SPACES];
 	rocksdb_cache_t *cache;
-	rocksdb_compactionfilter_t *filter;
-	/* The compaction filter's. */
-	bool		(*expired) (void *arg, engine_slice value);
-	void	   *arg;
 } rocksdb_tuning;
 
 extern void rocksdb_tuning_init(rocksdb_tuning *self,

@@ -11,9 +11,10 @@
 #define RECORDS_PER_STEP 2000
 
 void
-sweep_init(sweep *self, table *of, idempotency_count *count, slot_cache *slots)
+sweep_init(sweep *self, table *of, idempotency_count *count, slot_cache *slots,
+		   quotas *limits)
 {
-	*self = (sweep) {.table = of, .count = count, .slots = slots};
+	*self = (sweep) {.table = of, .count = count, .slots = slots, .quotas = limits};
 	arena_init(&self->memory);
 	self->expired = engine_malloc(KEYS_PER_STEP * sizeof(*self->expired));
 }
@@ -44,10 +45,33 @@ sweep_key(sweep *self, engine_slice key, uint64_t expires_at_ms)
 		found.expires_at_ms == expires_at_ms)
 	{
 		methods->delete(self->table, TABLE_DATA, key);
+		quotas_count_gone(self->quotas, key, found.value.size);
 		self->expired[self->n_expired++] = arena_copy(&self->memory, key);
 	}
 	methods->release(self->table, &value, 1);
 	return true;
+}
+
+bool
+sweep_is_due(const sweep *self, uint64_t now_ms)
+{
+	const table_methods *methods = self->table->methods;
+	char		end[8];
+	table_range range = {.space = TABLE_EXPIRY, .end = {end, sizeof(end)}};
+	table_iterator *iterator;
+	engine_slice indexed;
+	engine_slice nothing;
+	engine_status status;
+	bool		due;
+
+	store_u64(end, now_ms + 1);
+	if (!methods->read_begin(self->table, &status))
+		return false;
+	iterator = methods->iterate(self->table, &range);
+	due = methods->next(iterator, &indexed, &nothing);
+	methods->iterate_end(iterator, &status);
+	methods->read_end(self->table);
+	return due;
 }
 
 bool

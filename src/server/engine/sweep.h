@@ -12,6 +12,7 @@
 typedef struct sweep
 {
 	table	   *table;
+	quotas	   *quotas;
 	idempotency_count *count;
 	slot_cache *slots;
 	bytes		position;		/* in the idempotency records */
@@ -22,7 +23,7 @@ typedef struct sweep
 } sweep;
 
 extern void sweep_init(sweep *self, table *of, idempotency_count *count,
-					   slot_cache *slots);
+					   slot_cache *slots, quotas *limits);
 extern void sweep_free(sweep *self);
 
 /*
@@ -30,6 +31,8 @@ extern void sweep_free(sweep *self);
  * into the table's batch, *changed says whether there is anything.
  */
 extern bool sweep_keys(sweep *self, uint64_t now_ms, bool *changed);
+/* Whether there are keys to sweep; false, too, where they cannot be read. */
+extern bool sweep_is_due(const sweep *self, uint64_t now_ms);
 extern bool sweep_records(sweep *self, uint64_t now_ms, bool *changed);
 /* The keys of the last step, which are gone from the table in this version. */
 extern void sweep_publish(const sweep *self, engine_version version, feed *to);

@@ -109,9 +109,6 @@ typedef struct table_rocksdb_options
 {
 	const char *directory;
 	uint64_t	max_memory;
-	/* Asked from RocksDB's threads: may this entry of TABLE_DATA go? */
-	bool		(*expired) (void *arg, engine_slice value);
-	void	   *arg;
 	engine_log	log;
 } table_rocksdb_options;
 

@@ -81,9 +81,15 @@ check_condition(const engine_op *op, engine_status *status)
 }
 
 static bool
+sets_quota(const engine_op *op)
+{
+	return op->kind == ENGINE_QUOTA_SET || op->kind == ENGINE_QUOTA_REMOVE;
+}
+
+static bool
 check_sizes(const engine_op *op, engine_status *status)
 {
-	size_t		fewest = op->kind == ENGINE_DELETE_RANGE ? 0 : 1;
+	size_t		fewest = op->kind == ENGINE_DELETE_RANGE || sets_quota(op) ? 0 : 1;
 
 	if (op->key.size < fewest || op->key.size > UNIT_MAX_KEY)
 		status_set(status, ENGINE_INVALID_ARGUMENT,
@@ -107,7 +113,7 @@ check_op(const engine_op *op, engine_status *status)
 {
 	bool		writes = op->kind == ENGINE_PUT || op->kind == ENGINE_ADD;
 
-	if (op->kind < ENGINE_PUT || op->kind > ENGINE_DELETE_RANGE)
+	if ((op->kind < ENGINE_PUT || op->kind > ENGINE_DELETE_RANGE) && !sets_quota(op))
 	{
 		status_set(status, ENGINE_INVALID_ARGUMENT, "unknown kind of operation %d",
 				   (int) op->kind);
@@ -211,6 +217,8 @@ check_total(const engine_unit *unit, engine_status *status)
 		status_set(status, ENGINE_INVALID_ARGUMENT,
 				   "%zu bytes in one commit, must be at most %d",
 				   unit->bytes, UNIT_MAX_BYTES);
+	else if (unit->n_ops > 1 && sets_quota(&unit->ops[0]))
+		status_set(status, ENGINE_INVALID_ARGUMENT, "a quota is set by itself");
 	else
 		return true;
 	return false;
@@ -240,11 +248,11 @@ unit_check(engine_unit *unit, engine_outcome *outcome)
 }
 
 bool
-unit_deletes_range(const engine_unit *unit)
+unit_stands_alone(const engine_unit *unit)
 {
 	for (size_t i = 0; i < unit->n_ops; i++)
 	{
-		if (unit->ops[i].kind == ENGINE_DELETE_RANGE)
+		if (unit->ops[i].kind == ENGINE_DELETE_RANGE || sets_quota(&unit->ops[i]))
 			return true;
 	}
 	return false;

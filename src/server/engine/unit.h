@@ -20,6 +20,7 @@
  * Also fills in unit->bytes.
  */
 extern bool unit_check(engine_unit *unit, engine_outcome *outcome);
-extern bool unit_deletes_range(const engine_unit *unit);
+/* It reads or changes more than its keys: no other unit's writes may be pending. */
+extern bool unit_stands_alone(const engine_unit *unit);
 
 #endif
