@@ -198,10 +198,10 @@ private_postgres()
 	pg_bin=$bindir
 	pgxs_test=$(dirname "$("$bindir/pg_config" --pgxs)")/../test
 	mkdir -p "$work/tools"
-	cp -r tests docs README.md "$work/"
+	cp -r tests docs examples README.md "$work/"
 	find "build/release/tests/tools" -maxdepth 1 -type f -perm -100 \
 		-exec cp {} "$work/tools/" \; 2>/dev/null || true
-	[ "$(id -u)" -ne 0 ] || chown -R "$pg_user": "$work/tests" "$work/tools" "$work/docs"
+	[ "$(id -u)" -ne 0 ] || chown -R "$pg_user": "$work/tests" "$work/tools" "$work/docs" "$work/examples"
 }
 
 # A directory for one run of pg_regress or of its sibling.

@@ -10,7 +10,8 @@
  * - without a record it was consumed by such a program: it goes, and nothing else;
  * - with one it is taken back, but reserved does not fall below what the other holds
  *   come to: that program may have died between its two writes, and what it has taken
- *   off would be taken off twice, and then sold twice.
+ *   off would be taken off twice, and then sold twice. What is restored so is noted, for
+ *   it may as well be alive: once its record is gone, it is taken off again.
  */
 #include "patterns/inventory_item.h"
 
@@ -25,6 +26,7 @@ static const NorikvFieldRule item_fields[] = {
 	NORIKV_FIELD("reserved", NORIKV_TYPE_INTEGER, NorikvItem, reserved),
 	NORIKV_FIELD("lastUpdated", NORIKV_TYPE_INSTANT, NorikvItem, last_updated),
 	NORIKV_OPTIONAL("holds", NORIKV_TYPE_JSON, NorikvItem, holds_json, 0),
+	NORIKV_OPTIONAL("restored", NORIKV_TYPE_INTEGER, NorikvItem, restored, 0),
 };
 static const NorikvDocumentRule item_rule = {"item of an inventory", item_fields,
 											 lengthof(item_fields), sizeof(NorikvItem)};
@@ -159,7 +161,7 @@ NorikvReadItem(const NorikvDocument *document, const NorikvConnection *connectio
 		raise_no_item(document->key, connection);
 	NorikvReadRecord(&item_rule, document, connection, item);
 	if (Abs(item->quantity) > NORIKV_MAX_SAFE_INTEGER ||
-		Abs(item->reserved) > NORIKV_MAX_SAFE_INTEGER)
+		Abs(item->reserved) > NORIKV_MAX_SAFE_INTEGER || item->restored < 0)
 		NorikvRaiseBroken(connection, document->key, item_rule.what,
 						  "Its quantities must be integers up to 9007199254740991.");
 	if (!read_holds(item))
@@ -198,31 +200,57 @@ drop_consumed(NorikvAttempt *attempt, NorikvItem *item, int64 run_out_at)
 	return complete;
 }
 
+/* Those that have run out and have a record; how many. */
+static int
+take_back(NorikvAttempt *attempt, NorikvItem *item, int64 now, bool writes)
+{
+	int taken = 0;
+
+	for (int i = item->n_holds - 1; i >= 0; i--)
+	{
+		const NorikvHold *hold = &item->holds[i];
+
+		if (hold->expires_at > now)
+			continue;
+		item->reserved -= hold->quantity;
+		item->restored -= Min(item->restored, hold->quantity);
+		if (writes)
+			NorikvDeleteDocument(attempt, NorikvFindDocument(attempt, hold->record));
+		NorikvDropHold(item, i);
+		taken++;
+	}
+	return taken;
+}
+
 bool
 NorikvSettleItem(NorikvAttempt *attempt, NorikvItem *item, int64 now, bool writes)
 {
-	int n_expired = 0;
+	int taken;
+	int64 held;
 
 	if (!drop_consumed(attempt, item, now))
 		return false;
-	for (int i = item->n_holds - 1; i >= 0; i--)
+	taken = take_back(attempt, item, now, writes);
+	held = sum_of_holds(item);
+	if (item->restored > 0 || (taken > 0 && item->reserved < held))
 	{
-		if (item->holds[i].expires_at > now)
-			continue;
-		item->reserved -= item->holds[i].quantity;
-		if (writes)
-			NorikvDeleteDocument(attempt,
-								 NorikvFindDocument(attempt, item->holds[i].record));
-		NorikvDropHold(item, i);
-		n_expired++;
-	}
-	if (n_expired > 0 && item->reserved < sum_of_holds(item))
-	{
+		int64 off;
+
 		if (!drop_consumed(attempt, item, PG_INT64_MAX))
 			return false;
-		item->reserved = Max(item->reserved, sum_of_holds(item));
+		held = sum_of_holds(item);
+		off = Min(item->restored, Max(item->reserved - held, 0));
+		item->reserved -= off;
+		item->restored -= off;
+		if (taken > 0 && item->reserved < held)
+		{
+			item->restored += held - item->reserved;
+			item->reserved = held;
+		}
 	}
 	item->reserved = Max(item->reserved, 0);
+	if (item->n_holds == 0)
+		item->restored = 0;
 	return true;
 }
 

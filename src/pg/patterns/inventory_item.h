@@ -24,6 +24,7 @@ typedef struct NorikvItem
 	int64 quantity;
 	int64 reserved;
 	int64 last_updated;
+	int64 restored; /* of reserved: added again, see inventory_item.c */
 	norikv_slice holds_json; /* as it was read */
 	NorikvHold *holds;
 	int n_holds;
