@@ -14,7 +14,8 @@ SQL_PARTS := version connection keys bulk update stat \
 	patterns/inventory \
 	patterns/lock \
 	vector/distance \
-	vector/embedder
+	vector/embedder \
+	patterns/session
 
 DATA_built := norikv--$(EXTVERSION).sql
 EXTRA_CLEAN := $(DATA_built)
@@ -32,6 +33,7 @@ REGRESS := extension version options literals keys values encoding bulk scan upd
 	fence \
 	inventory \
 	lock \
+	session \
 	fdw_read fdw_read_encoding fdw_read_plans fdw_read_random fdw_import \
 	fdw_write fdw_write_conflict fdw_write_savepoint fdw_write_expiry fdw_write_limits \
 	fdw_write_trigger fdw_write_immediate fdw_lookup_join \

@@ -231,7 +231,11 @@ typedef struct norikv_call_options
 	const char *consistency;	/* reads; NULL: the client's */
 	/*
 	 * Writes; at most 512 bytes, fewer where the client has a key_prefix, none of them
-	 * zero; empty: the client makes one of its own. A Commit that travels as single calls adds the operation's number to it.
+	 * zero; empty: the client makes one of its own. A Commit that travels as single
+	 * calls adds the operation's number to it.
+	 * One of the form ~nk1/<uuid>/<slot>/<seq> is the caller's own slot: one request at
+	 * a time, of a uuid that nobody else uses, each with a greater seq than the one
+	 * before; norikvd then keeps one record for all of them.
 	 */
 	norikv_slice idempotency_key;
 } norikv_call_options;

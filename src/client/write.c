@@ -246,18 +246,30 @@ static const nk_call_type write_type = {
 	.abandon = write_abandon,
 };
 
+static bool
+is_slot_key(norikv_slice key)
+{
+	size_t		prefix = strlen(WIRE_SLOT_KEY_PREFIX);
+
+	return key.size > prefix && memcmp(key.data, WIRE_SLOT_KEY_PREFIX, prefix) == 0;
+}
+
 bool
 nk_idempotency_key(const norikv_client *client, const norikv_call_options *options,
 				   char key[NK_IDEMPOTENCY_KEY_SIZE])
 {
 	const nk_prefix *prefix = &client->prefix;
+	norikv_slice given;
+	size_t		scope_size;
 
 	if (options == NULL || options->idempotency_key.size == 0)
 		return false;
-	memcpy(key, prefix->scope, prefix->scope_size);
-	memcpy(key + prefix->scope_size, options->idempotency_key.data,
-		   options->idempotency_key.size);
-	key[prefix->scope_size + options->idempotency_key.size] = '\0';
+	given = options->idempotency_key;
+	/* the uuid of a slot keeps it apart, and behind a scope it would be none */
+	scope_size = is_slot_key(given) ? 0 : prefix->scope_size;
+	memcpy(key, prefix->scope, scope_size);
+	memcpy(key + scope_size, given.data, given.size);
+	key[scope_size + given.size] = '\0';
 	return true;
 }
 

@@ -77,7 +77,7 @@ typedef struct Identity
 	Oid umid;
 	NorikvCombineKind kind;
 	uint32 key_size;
-	char key[NORIKV_MAX_KEY];
+	char key[NORIKV_MAX_KEY]; /* as the store has it, with the tenant's prefix */
 } Identity;
 
 typedef struct Queue
@@ -587,15 +587,18 @@ bool
 NorikvCombine(NorikvConnection *connection, NorikvCombineKind kind, norikv_slice key,
 			  const int64 *ask, int64 *answer, NorikvLead lead)
 {
+	norikv_slice prefix = connection->key_prefix;
 	Identity identity = {MyDatabaseId, connection->serverid, connection->umid, kind,
-						 key.size};
+						 prefix.size + key.size};
 	SlotState state;
 	Queue *queue;
 	Slot *slot;
 
-	if (shared == NULL || MyProc == NULL)
+	if (shared == NULL || MyProc == NULL || identity.key_size > NORIKV_MAX_KEY)
 		return false;
-	memcpy(identity.key, key.data, key.size);
+	if (prefix.size > 0)
+		memcpy(identity.key, prefix.data, prefix.size);
+	memcpy(identity.key + prefix.size, key.data, key.size);
 	slot = &shared->slots[MY_NUMBER];
 	memcpy(slot->ask, ask, sizeof(slot->ask));
 	queue = find_queue(&identity);

@@ -47,6 +47,20 @@ typedef struct Reading
 	const NorikvConnection *connection;
 } Reading;
 
+/* What is not there yet is what a caller would have written. */
+static void
+raise_broken(const Reading *reading, const char *detail)
+{
+	if (!reading->document->present)
+		ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				errmsg("what would be written to key %s on server \"%s\" is no %s",
+					   NorikvShowKey(reading->document->key), reading->connection->name,
+					   reading->rule->what),
+				errdetail("%s", detail));
+	NorikvRaiseBroken(reading->connection, reading->document->key, reading->rule->what,
+					  detail);
+}
+
 static void
 raise_wrong_field(const Reading *reading, const NorikvFieldRule *rule,
 				  const NorikvField *field)
@@ -72,8 +86,7 @@ raise_wrong_field(const Reading *reading, const NorikvFieldRule *rule,
 						  expected[rule->type], shown,
 						  (const char *) field->json.data);
 	}
-	NorikvRaiseBroken(reading->connection, reading->document->key, reading->rule->what,
-					  detail);
+	raise_broken(reading, detail);
 }
 
 /* ---- Reading ---- */
@@ -230,7 +243,7 @@ NorikvReadRecord(const NorikvDocumentRule *rule, const NorikvDocument *document,
 		NorikvRaiseInvalidDocument(reader);
 	NorikvEndDecoding(&decoding);
 	if (state == NORIKV_DOCUMENT_NO_OBJECT)
-		NorikvRaiseBroken(connection, document->key, rule->what, "It is no JSON object.");
+		raise_broken(&reading, "It is no JSON object.");
 
 	memset(record, 0, rule->size);
 	for (int i = 0; i < rule->n_fields; i++)

@@ -63,7 +63,8 @@ typedef struct NorikvDocumentRule
 /*
  * Fills the struct; all of it is in the current memory context. A document that is not
  * UTF-8 (22021), no JSON or not of these fields (22P02), or has \u0000 in it (22P05) is an
- * error that names its key, so that nothing is written over it.
+ * error that names its key, so that nothing is written over it. With present not set it
+ * is what is about to be written: 22023.
  */
 extern void NorikvReadRecord(const NorikvDocumentRule *rule,
 							 const NorikvDocument *document,
