@@ -21,22 +21,27 @@ WARNINGS += -Werror
 endif
 OPT_release := -O2 -g
 OPT_asan := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
+OPT_tsan := -O1 -g -fno-omit-frame-pointer -fsanitize=thread
 # Fuzzers: make -f mk/native.mk VARIANT=fuzz fuzzers. libFuzzer is clang's.
 OPT_fuzz := -O1 -g -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefined \
 	-fno-sanitize-recover=undefined
 ifeq ($(VARIANT),fuzz)
 CC := $(shell for name in clang clang-14 clang-16 clang-19 clang-21; do \
 	command -v $$name && break; done)
+CXX := $(subst clang,clang++,$(CC))
 endif
 OPT := $(or $(OPT_$(VARIANT)),-O2 -g)
 
 CPPFLAGS_ALL := -D_GNU_SOURCE -I$(OUT)/proto -Isrc/wire -Isrc/client -Isrc/server \
-	-Isrc/server/engine $(shell pkg-config --cflags $(PACKAGES)) $(CPPFLAGS)
+	-Isrc/server/engine -Isrc/server/vector $(shell pkg-config --cflags $(PACKAGES)) $(CPPFLAGS)
 CFLAGS_ALL := -std=gnu11 $(OPT) $(WARNINGS) -fPIC -fvisibility=hidden -pthread $(CFLAGS)
+CXXFLAGS_ALL := -std=gnu++17 $(OPT) $(filter-out -Wstrict-prototypes -Wmissing-prototypes,$(WARNINGS)) \
+	-fPIC -fvisibility=hidden -pthread $(CXXFLAGS)
 # gRPC core and RocksDB are C++ inside; the C API is all we link against. pkg-config
 # names what a static gRPC would need too: of the shared ones, no more than are used.
 LIBS := -Wl,--as-needed $(shell pkg-config --libs grpc libprotobuf-c libxxhash) -lgpr -lpthread
-SERVER_LIBS := $(LIBS) -lrocksdb -lcrypto
+SERVER_LIBS := $(LIBS) -lrocksdb -lcrypto -lstdc++ -lm
+VECTOR_LIBS := -Wl,--as-needed -lxxhash -lstdc++ -lm -lpthread
 TEST_LIBS := -lcmocka
 
 PROTO := norikv norikv_ext health
@@ -47,7 +52,9 @@ PROTO_O := $(PROTO:%=$(OUT)/proto/%.pb-c.o)
 objects = $(patsubst %.c,$(OUT)/%.o,$(wildcard $(1)))
 WIRE_O := $(call objects,src/wire/*.c)
 CLIENT_O := $(call objects,src/client/*.c)
-SERVER_O := $(call objects,src/server/*.c src/server/engine/*.c)
+# Vectors: C, and the one C++ file, which wraps hnswlib.
+VECTOR_O := $(call objects,src/server/vector/*.c) $(OUT)/src/server/vector/vector_graph.o
+SERVER_O := $(call objects,src/server/*.c src/server/engine/*.c) $(VECTOR_O)
 CLI_O := $(call objects,src/cli/*.c)
 SUPPORT_O := $(call objects,tests/support/*.c)
 CLIENT_SUPPORT_O := $(call objects,tests/client/support/*.c)
@@ -56,6 +63,7 @@ ENGINE_SUPPORT_O := $(call objects,tests/server/support/*.c)
 
 CLIENT_TESTS := $(patsubst %.c,$(OUT)/%,$(wildcard tests/client/test_*.c))
 SERVER_TESTS := $(patsubst %.c,$(OUT)/%,$(wildcard tests/server/test_*.c))
+VECTOR_TESTS := $(filter $(OUT)/tests/server/test_vector_%,$(SERVER_TESTS))
 ENGINE_TESTS := $(filter $(OUT)/tests/server/test_engine_%,$(SERVER_TESTS))
 # Preloaded by tests: disks that fill up, or lose what was not synced.
 SHIMS := $(patsubst %.c,$(OUT)/%.so,$(wildcard tests/tools/shims/*.c))
@@ -84,6 +92,10 @@ $(OUT)/%.o: %.c | $(PROTO_H)
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
 
+$(OUT)/%.o: %.cc
+	@mkdir -p $(@D)
+	$(CXX) $(CPPFLAGS_ALL) $(CXXFLAGS_ALL) -MMD -MP -c -o $@ $<
+
 $(OUT)/libnorikv.a: $(PROTO_O) $(WIRE_O) $(CLIENT_O)
 	rm -f $@
 	ar rcs $@ $^
@@ -104,11 +116,14 @@ $(OUT)/norikv: $(CLI_O) $(OUT)/libnorikv.a
 $(CLIENT_TESTS): $(OUT)/%: $(OUT)/%.o $(SUPPORT_O) $(CLIENT_SUPPORT_O) $(OUT)/libnorikv.a
 	$(CC) $(OPT) -o $@ $^ $(LIBS) $(TEST_LIBS)
 
-$(filter-out $(ENGINE_TESTS),$(SERVER_TESTS)): $(OUT)/%: $(OUT)/%.o $(SUPPORT_O) $(filter-out %/main.o,$(SERVER_O)) $(OUT)/libnorikv.a
+$(filter-out $(ENGINE_TESTS) $(VECTOR_TESTS),$(SERVER_TESTS)): $(OUT)/%: $(OUT)/%.o $(SUPPORT_O) $(filter-out %/main.o,$(SERVER_O)) $(OUT)/libnorikv.a
 	$(CC) $(OPT) -o $@ $^ $(SERVER_LIBS) $(TEST_LIBS)
 
 $(ENGINE_TESTS): $(OUT)/%: $(OUT)/%.o $(ENGINE_SUPPORT_O) $(ENGINE_O) | $(SHIMS)
 	$(CC) $(OPT) -o $@ $^ $(SERVER_LIBS) $(TEST_LIBS)
+
+$(VECTOR_TESTS): $(OUT)/%: $(OUT)/%.o $(OUT)/tests/server/support/vectors.o $(VECTOR_O)
+	$(CC) $(OPT) -o $@ $^ $(VECTOR_LIBS) $(TEST_LIBS)
 
 # Without sanitizers: a shim runs before they are set up.
 $(SHIMS): $(OUT)/%.so: %.c
@@ -121,6 +136,12 @@ $(FUZZERS): $(OUT)/%: $(OUT)/%.o $(filter-out %/main.o,$(SERVER_O)) $(OUT)/libno
 	$(CC) $(OPT) -fsanitize=fuzzer -o $@ $^ $(SERVER_LIBS)
 
 LIBS_redis_bench := -lhiredis
+
+# Against hnswlib as it is, built for this CPU.
+$(OUT)/tests/bench/hnswlib_peer.o: CXXFLAGS_ALL += -O3 -march=native
+$(OUT)/tests/bench/vector_bench: $(OUT)/tests/bench/hnswlib_peer.o \
+	$(OUT)/tests/server/support/vectors.o $(VECTOR_O)
+LIBS_vector_bench := $(VECTOR_LIBS)
 
 $(OUT)/tests/bench/etcd.pb-c.c $(OUT)/tests/bench/etcd.pb-c.h: tests/bench/etcd.proto
 	@mkdir -p $(@D)
