@@ -140,7 +140,7 @@ what_is_no_vector_is_refused(void **state)
 	float		zeroes[4] = {0};
 	float		nan[4] = {1, NAN, 3, 4};
 	float		infinite[4] = {1, 2, -INFINITY, 4};
-	float		huge[4] = {1e18f, 1, 1, 1};
+	float		huge[4] = {1.1e18f, 1, 1, 1};
 	float		tiny[4] = {1e-19f, 0, 0, 0};
 	vector_status status;
 

@@ -176,7 +176,8 @@ catch_up(rebuild *work)
 	uint32_t	n_rows = atomic_load(&old->n_rows);
 
 	if (!copy_to(work, n_rows) ||
-		!vector_rows_reserve(work->next, old->capacity - n_rows, vector_rows_id_room(old)))
+		!vector_rows_reserve(work->next, work->index->reserved_puts,
+							 work->index->reserved_id_bytes))
 		return false;
 	for (uint32_t slot = 0; slot < work->n_origins; slot++)
 		if (!(vector_row_state(old, work->origins[slot]) & VECTOR_LIVE) &&

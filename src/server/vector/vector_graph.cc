@@ -96,7 +96,7 @@ class Graph final : public hnswlib::HierarchicalNSW<float>
 public:
 	Graph(Space *space, const vector_graph_options &options)
 		: HierarchicalNSW(space, 1, options.m, options.ef_construction),
-		  point_size_(options.padded * sizeof(float)), m_(options.m)
+		  point_size_(options.padded * sizeof(float))
 	{
 		size_data_per_element_ = options.row_size;
 		offsetData_ = 0;
@@ -225,7 +225,6 @@ private:
 	void allocate_upper(tableint slot, unsigned level);
 
 	size_t		point_size_;
-	size_t		m_;
 	vector_graph_rows rows_ = {};
 	std::atomic<uint64_t> entry_{NO_ENTRY}; /* layer << 32 | slot */
 	std::atomic<uint64_t> upper_bytes_{0};
@@ -488,7 +487,7 @@ Graph::restored(uint32_t end, const uint8_t *skipped)
 uint64_t
 Graph::bytes() const
 {
-	return vector_graph_bytes_for((uint32_t) m_, (uint32_t) max_elements_) +
+	return vector_graph_bytes_for((uint32_t) max_elements_) +
 		upper_bytes_.load(std::memory_order_relaxed) +
 		scratches_.load(std::memory_order_relaxed) * max_elements_ * sizeof(uint16_t);
 }
@@ -557,9 +556,8 @@ vector_graph_search(vector_graph *graph, const void *point, uint32_t ef,
 }
 
 uint64_t
-vector_graph_bytes_for(uint32_t m, uint32_t capacity)
+vector_graph_bytes_for(uint32_t capacity)
 {
-	(void) m;
 	return sizeof(vector_graph) +
 		(uint64_t) capacity * (sizeof(std::mutex) + sizeof(int) + sizeof(char *));
 }

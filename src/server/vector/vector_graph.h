@@ -64,7 +64,7 @@ extern bool vector_graph_search(vector_graph *graph, const void *point, uint32_t
 								vector_near *found, uint32_t *n_found);
 
 /* Of one graph with room for so many rows, whatever is linked above layer 0 apart. */
-extern uint64_t vector_graph_bytes_for(uint32_t m, uint32_t capacity);
+extern uint64_t vector_graph_bytes_for(uint32_t capacity);
 extern uint64_t vector_graph_bytes(const vector_graph *graph);
 
 /* ---- What a snapshot needs ---- */

@@ -154,6 +154,11 @@ vector_index_reserve(vector_index *index, size_t puts, size_t id_bytes)
 
 	pthread_mutex_lock(&index->writer);
 	reserved = vector_rows_reserve(index->current, puts, id_bytes);
+	if (reserved)
+	{
+		index->reserved_puts = puts;
+		index->reserved_id_bytes = id_bytes;
+	}
 	pthread_mutex_unlock(&index->writer);
 	return reserved ? VECTOR_OK : VECTOR_NO_MEMORY;
 }
@@ -167,6 +172,15 @@ vector_index_bytes_needed(vector_index *index, size_t puts, size_t id_bytes)
 	bytes = vector_rows_bytes_needed(index->current, puts, id_bytes);
 	pthread_mutex_unlock(&index->writer);
 	return bytes;
+}
+
+static void
+use_reserved(vector_index *index, size_t id_size)
+{
+	if (index->reserved_puts > 0)
+		index->reserved_puts--;
+	index->reserved_id_bytes -= id_size < index->reserved_id_bytes ? id_size :
+		index->reserved_id_bytes;
 }
 
 vector_code
@@ -190,6 +204,7 @@ vector_index_put(vector_index *index, const char *id, size_t id_size,
 		vector_rows_append(index->current, id, id_size, version, values);
 		if (replaced)
 			*replaced = atomic_load(&index->current->n_live) == before;
+		use_reserved(index, id_size);
 		index->changes++;
 		vector_background_wake(index);
 	}

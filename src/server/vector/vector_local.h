@@ -18,8 +18,10 @@ struct vector_index
 	_Atomic uint32_t max_unlinked;
 
 	pthread_mutex_t writer;		/* held to change rows, and to replace `current` */
-	uint64_t	changes;		/* under writer */
-	uint64_t	rebuild_from;	/* changes, under writer: not before, one failed */
+	uint64_t	changes;		/* this and the next three under writer */
+	size_t		reserved_puts;	/* and not made yet: a rebuild leaves room for them */
+	size_t		reserved_id_bytes;
+	uint64_t	rebuild_from;	/* changes: not before, one failed */
 
 	pthread_mutex_t pinning;	/* held to take a reference on current */
 	vector_rows *current;

@@ -11,6 +11,7 @@
 #include <sys/mman.h>
 
 #define FIRST_CAPACITY 64
+#define SMALL_CAPACITY 4096
 #define HUGE_PAGE ((size_t) 2 << 20)
 #define PAGE ((size_t) 4096)
 #define FIRST_CHUNK 1024
@@ -95,8 +96,9 @@ vector_rows_release(vector_rows *rows)
 static uint64_t
 next_capacity(const vector_rows *rows, uint64_t needed)
 {
-	uint64_t	capacity = rows->capacity + rows->capacity / 2;
+	uint64_t	capacity = rows->capacity;
 
+	capacity += capacity < SMALL_CAPACITY ? capacity : capacity / 4;
 	if (capacity < FIRST_CAPACITY)
 		capacity = FIRST_CAPACITY;
 	return capacity < needed ? needed : capacity;
@@ -111,14 +113,12 @@ mapping_size(const vector_rows *rows, uint64_t capacity)
 	return (size + unit - 1) / unit * unit;
 }
 
+/* Of one row that is there; arrays are longer, but nothing has touched their ends. */
 static uint64_t
-bytes_beside_rows(const vector_rows *rows, uint32_t capacity)
+bytes_a_row(const vector_rows *rows)
 {
-	uint64_t	bytes = (uint64_t) capacity * (sizeof(vector_slot) + 1);
-
-	if (rows->options.type == VECTOR_HNSW)
-		bytes += (uint64_t) capacity * sizeof(uint32_t);
-	return bytes;
+	return rows->row_size + sizeof(vector_slot) + 1 +
+		(rows->options.type == VECTOR_HNSW ? sizeof(uint32_t) : 0);
 }
 
 static vector_graph_rows
@@ -228,8 +228,8 @@ grow_map(vector_rows *rows, vector_map *map, uint32_t needed)
 	return true;
 }
 
-size_t
-vector_rows_id_room(const vector_rows *rows)
+static size_t
+id_room(const vector_rows *rows)
 {
 	return rows->chunks ? rows->chunks->size - rows->chunks->used : 0;
 }
@@ -250,7 +250,7 @@ reserve_ids(vector_rows *rows, size_t id_bytes)
 	size_t		size = next_chunk(rows, id_bytes);
 	vector_id_chunk *chunk;
 
-	if (vector_rows_id_room(rows) >= id_bytes && rows->chunks)
+	if (id_room(rows) >= id_bytes && rows->chunks)
 		return true;
 	chunk = malloc(sizeof(*chunk) + size);
 	if (chunk == NULL)
@@ -293,43 +293,36 @@ uint64_t
 vector_rows_bytes_needed(const vector_rows *rows, size_t n, size_t id_bytes)
 {
 	uint64_t	needed = (uint64_t) atomic_load(&rows->n_rows) + n;
-	uint64_t	bytes = n * (uint64_t) rows->row_size;
+	uint64_t	bytes = n * bytes_a_row(rows);
 	bool		hnsw = rows->options.type == VECTOR_HNSW;
 
-	if (needed > rows->capacity)
-	{
-		uint64_t	more = next_capacity(rows, needed) - rows->capacity;
-
-		bytes += bytes_beside_rows(rows, (uint32_t) more);
-		if (hnsw)
-			bytes += vector_graph_bytes_for(rows->options.m, (uint32_t) more);
-	}
+	if (hnsw && needed > rows->capacity)
+		bytes += vector_graph_bytes_for((uint32_t) (next_capacity(rows, needed) -
+													rows->capacity));
 	if (!vector_map_fits(&rows->ids, (uint32_t) needed))
 		bytes += vector_map_bytes((uint32_t) needed) * (hnsw ? 2 : 1);
-	if (vector_rows_id_room(rows) < id_bytes)
-		bytes += next_chunk(rows, id_bytes);
-	/* Links above layer 0: of every m-th row, say. */
+	if (id_room(rows) < id_bytes || rows->chunks == NULL)
+		bytes += sizeof(vector_id_chunk) + next_chunk(rows, id_bytes);
+	/* Links above layer 0: m of every m-th row and of fewer above that, or so. */
 	if (hnsw)
-		bytes += n * (sizeof(uint32_t) + 1);
+		bytes += n * 2 * sizeof(uint32_t);
 	return bytes;
 }
 
 uint64_t
 vector_rows_bytes(vector_rows *rows)
 {
-	uint64_t	bytes;
-	size_t		written;
+	uint64_t	bytes = sizeof(*rows) + atomic_load(&rows->id_bytes);
 
 	pthread_rwlock_rdlock(&rows->shape);
-	written = atomic_load(&rows->n_rows) * rows->row_size;
-	bytes = sizeof(*rows) + bytes_beside_rows(rows, rows->capacity) + written;
+	bytes += atomic_load(&rows->n_rows) * bytes_a_row(rows);
 	if (rows->graph)
 		bytes += vector_graph_bytes(rows->graph);
 	pthread_rwlock_unlock(&rows->shape);
 	pthread_rwlock_rdlock(&rows->table);
 	bytes += (uint64_t) (rows->ids.size + rows->contents.size) * sizeof(vector_map_entry);
 	pthread_rwlock_unlock(&rows->table);
-	return bytes + atomic_load(&rows->id_bytes);
+	return bytes;
 }
 
 /* ---- Rows and ids ---- */

@@ -109,8 +109,6 @@ vector_row_state(const vector_rows *rows, uint32_t slot)
 extern bool vector_rows_reserve(vector_rows *rows, size_t n, size_t id_bytes);
 extern uint64_t vector_rows_bytes_needed(const vector_rows *rows, size_t n,
 										 size_t id_bytes);
-/* Of rows filled one after the other: room in the arena for the next reserve. */
-extern size_t vector_rows_id_room(const vector_rows *rows);
 
 /* The row of an id, also under `table`; VECTOR_NO_SLOT: none. */
 extern uint32_t vector_rows_find(const vector_rows *rows, const char *id,
