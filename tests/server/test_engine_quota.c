@@ -398,7 +398,7 @@ static void
 change_something(engine *on, uint64_t *random)
 {
 	char		key[24];
-	char		end[24];
+	char		end[32];
 	char		value[40] = {0};
 	engine_op	op = {.key = {key, 0}, .value = {value, random_below(random, 40)}};
 

@@ -1,5 +1,5 @@
 /*
- * feed.c - watchers, and the thread that serves them.
+ * feed.c - watchers: who is to be told what, and when they ask.
  *
  * A watcher is idle, and then among those that the committer looks through (by the
  * hash of its key, or one by one where it watches a range); or something it watches
@@ -7,80 +7,20 @@
  * its changes is where in the ring they begin. So what the committer does for a watcher
  * is a few pointers, once for each time that it is served.
  */
-#include "feed.h"
+#include "feed_state.h"
 
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <sys/queue.h>
 #include <sys/random.h>
 /* The functions in place: keys are short, and the call would cost more. */
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-#include "change_ring.h"
 #include "entry.h"
-#include "watch_range.h"
 
 #define FEWEST_BUCKETS 64
 /* A shorter heartbeat is one of this. */
 #define SHORTEST_HEARTBEAT_MS 100
-/* Changes looked at before others have their turn, and the committer the lock. */
-#define SCANNED_AT_ONCE 1000
-
-LIST_HEAD(watch_list, engine_watch);
-TAILQ_HEAD(watch_queue, engine_watch);
-
-struct engine_watch
-{
-	feed	   *owner;
-	watch_range range;
-	uint64_t	hash;			/* of the only key */
-	LIST_ENTRY(engine_watch) idle_link;
-	TAILQ_ENTRY(engine_watch) ready_link;
-	bool		idle;
-	bool		ready;			/* in the queue of those to be served */
-	bool		fresh;			/* it has not been told yet where it starts */
-	bool		lost;			/* it is to be told of a reset */
-	bool		beat;			/* it is to be told that nothing has changed */
-	uint32_t	heartbeat_ms;	/* 0: it never is */
-	uint64_t	beat_at;		/* when, by the monotonic clock */
-	LIST_ENTRY(engine_watch) beat_link;
-	uint64_t	pending;		/* in the ring, where there may be changes for it */
-	engine_version known;		/* it knows all up to here */
-	/* The answer it waits for. */
-	engine_changes_done done;	/* NULL: it does not */
-	void	   *arg;
-	size_t		max_bytes;
-};
-
-struct feed
-{
-	pthread_mutex_t lock;
-	pthread_cond_t wake;		/* the thread: somebody is to be served */
-	pthread_t	thread;
-	bool		started;		/* the thread; by the first who watches */
-	bool		sleeping;
-	bool		closing;
-	change_ring ring;
-	uint64_t	history;
-	engine_version floor;		/* changes up to it may have been forgotten */
-	engine_version last;		/* published */
-	_Atomic uint64_t expected;	/* packed: readers may have seen it */
-	struct watch_queue ready;
-	/* The idle ones. */
-	struct watch_list *buckets;	/* those of one key, by its hash */
-	size_t		n_buckets;		/* a power of two */
-	size_t		n_single;
-	struct watch_list ranges;
-	struct watch_list beating;	/* those with a heartbeat */
-	/* The thread's own. */
-	arena		memory;
-	engine_change *changes;
-	size_t		n_changes;
-	size_t		changes_size;
-	size_t		bytes;
-};
 
 static uint64_t
 new_history(void)
@@ -169,8 +109,8 @@ grow(feed *self)
 	free(old);
 }
 
-static void
-become_idle(engine_watch *watch)
+void
+watch_become_idle(engine_watch *watch)
 {
 	feed	   *self = watch->owner;
 
@@ -186,8 +126,8 @@ become_idle(engine_watch *watch)
 	LIST_INSERT_HEAD(bucket_of(self, watch->hash), watch, idle_link);
 }
 
-static void
-leave_idle(engine_watch *watch)
+void
+watch_leave_idle(engine_watch *watch)
 {
 	if (!watch->idle)
 		return;
@@ -198,8 +138,8 @@ leave_idle(engine_watch *watch)
 }
 
 /* To be served, if it waits for an answer. */
-static void
-make_ready(engine_watch *watch)
+void
+watch_make_ready(engine_watch *watch)
 {
 	if (watch->done == NULL || watch->ready)
 		return;
@@ -241,9 +181,9 @@ note(struct watch_list *list, const engine_change *change, uint64_t at)
 		next = LIST_NEXT(watch, idle_link);
 		if (!watch_range_meets(&watch->range, change))
 			continue;
-		leave_idle(watch);
+		watch_leave_idle(watch);
 		watch->pending = at;
-		make_ready(watch);
+		watch_make_ready(watch);
 	}
 }
 
@@ -281,9 +221,9 @@ lose(struct watch_list *list)
 
 	while ((watch = LIST_FIRST(list)) != NULL)
 	{
-		leave_idle(watch);
+		watch_leave_idle(watch);
 		watch->lost = true;
-		make_ready(watch);
+		watch_make_ready(watch);
 	}
 }
 
@@ -301,192 +241,6 @@ feed_reset(feed *self, engine_version last)
 		lose(&self->buckets[i]);
 	wake_thread(self);
 	pthread_mutex_unlock(&self->lock);
-}
-
-/* ---- Heartbeats ---- */
-
-static uint64_t
-monotonic_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t) now.tv_sec * 1000 + (uint64_t) now.tv_nsec / 1000000;
-}
-
-/* It is told something now. */
-static void
-put_off_beat(engine_watch *watch)
-{
-	watch->beat = false;
-	if (watch->heartbeat_ms > 0)
-		watch->beat_at = monotonic_ms() + watch->heartbeat_ms;
-}
-
-/* Those that are due are made ready; when the next one is, 0: never. */
-static uint64_t
-find_beats(feed *self)
-{
-	uint64_t	next = 0;
-	uint64_t	now;
-	engine_watch *watch;
-
-	if (LIST_EMPTY(&self->beating))
-		return 0;
-	now = monotonic_ms();
-	LIST_FOREACH(watch, &self->beating, beat_link)
-	{
-		if (watch->done != NULL && watch->beat_at <= now)
-		{
-			watch->beat = true;
-			make_ready(watch);
-		}
-		else if (next == 0 || watch->beat_at < next)
-			next = watch->beat_at > now ? watch->beat_at : now + watch->heartbeat_ms;
-	}
-	return next;
-}
-
-static void
-sleep_until(feed *self, uint64_t at)
-{
-	struct timespec then = {at / 1000, (long) (at % 1000) * 1000000};
-
-	self->sleeping = true;
-	if (at == 0)
-		pthread_cond_wait(&self->wake, &self->lock);
-	else
-		pthread_cond_timedwait(&self->wake, &self->lock, &then);
-	self->sleeping = false;
-}
-
-/* ---- Serving ---- */
-
-static void
-take_change(feed *self, const engine_change *change)
-{
-	engine_change *added;
-
-	if (self->n_changes == self->changes_size)
-	{
-		self->changes_size = self->changes_size * 2 + 64;
-		self->changes = engine_realloc(self->changes,
-									   self->changes_size * sizeof(engine_change));
-	}
-	added = &self->changes[self->n_changes++];
-	*added = *change;
-	added->key = arena_copy(&self->memory, change->key);
-	added->end_key = arena_copy(&self->memory, change->end_key);
-	self->bytes += sizeof(*change) + change->key.size + change->end_key.size;
-}
-
-/*
- * Gathers what there is for the watcher from its place in the ring on, and moves the
- * place on. A version is known when the next one begins, or the ring ends.
- */
-static void
-gather(feed *self, engine_watch *watch)
-{
-	engine_version known = watch->known;
-	uint64_t	at = watch->pending;
-	engine_change change;
-
-	for (size_t n = 0; at < self->ring.tail; n++)
-	{
-		uint64_t	next = change_ring_read(&self->ring, at, &change);
-
-		if (version_pack(change.version) - 1 > version_pack(known))
-			known = version_unpack(version_pack(change.version) - 1);
-		if (n == SCANNED_AT_ONCE || self->bytes >= watch->max_bytes)
-			break;
-		if (version_pack(change.version) > version_pack(watch->known) &&
-			watch_range_meets(&watch->range, &change))
-			take_change(self, &change);
-		at = next;
-	}
-	watch->pending = at;
-	watch->known = known;
-	if (at < self->ring.tail)
-		return;
-	if (version_pack(self->last) > version_pack(watch->known))
-		watch->known = self->last;
-	become_idle(watch);
-}
-
-static bool
-has_forgotten(const feed *self, const engine_watch *watch)
-{
-	return watch->lost || (!watch->idle && watch->pending < self->ring.head);
-}
-
-static void
-start_again(feed *self, engine_watch *watch)
-{
-	watch->lost = false;
-	watch->known = self->last;
-	leave_idle(watch);
-	become_idle(watch);
-}
-
-/* Under the lock, which it lets go of around the callback. */
-static void
-serve(feed *self, engine_watch *watch)
-{
-	static const engine_status good;
-	engine_changes_done done = watch->done;
-	void	   *arg = watch->arg;
-	engine_changes answer = {.reset = has_forgotten(self, watch)};
-
-	arena_reset(&self->memory);
-	self->n_changes = 0;
-	self->bytes = 0;
-	if (answer.reset)
-		start_again(self, watch);
-	else if (watch->idle)
-		watch->known = self->last;
-	else
-		gather(self, watch);
-	answer.changes = self->changes;
-	answer.n_changes = self->n_changes;
-	answer.known = watch->known;
-	answer.history = self->history;
-	answer.current = watch->idle;
-	if (!answer.reset && answer.n_changes == 0 && !(watch->beat && watch->idle))
-	{
-		/* nothing for it: it waits on, in its turn where there is more to look at */
-		if (!watch->idle)
-			make_ready(watch);
-		return;
-	}
-	watch->done = NULL;
-	put_off_beat(watch);
-	pthread_mutex_unlock(&self->lock);
-	done(arg, &good, &answer);
-	pthread_mutex_lock(&self->lock);
-}
-
-static void *
-feed_main(void *arg)
-{
-	feed	   *self = arg;
-
-	pthread_mutex_lock(&self->lock);
-	while (!self->closing)
-	{
-		uint64_t	next_beat = find_beats(self);
-		engine_watch *watch = TAILQ_FIRST(&self->ready);
-
-		if (watch == NULL)
-		{
-			sleep_until(self, next_beat);
-			continue;
-		}
-		TAILQ_REMOVE(&self->ready, watch, ready_link);
-		watch->ready = false;
-		serve(self, watch);
-	}
-	pthread_mutex_unlock(&self->lock);
-	return NULL;
 }
 
 /* ---- Watchers ---- */
@@ -511,7 +265,7 @@ find_start(feed *self, engine_watch *watch, const engine_watch_request *request)
 	watch->known = self->last;
 	if (request->after.term == 0 && request->after.index == 0)
 	{
-		become_idle(watch);
+		watch_become_idle(watch);
 		return;
 	}
 	if (!reaches_back(self, request))
@@ -523,7 +277,7 @@ find_start(feed *self, engine_watch *watch, const engine_watch_request *request)
 	watch->known = request->after;
 	watch->pending = change_ring_after(&self->ring, request->after);
 	if (watch->pending == self->ring.tail)
-		become_idle(watch);
+		watch_become_idle(watch);
 }
 
 static void
@@ -533,7 +287,7 @@ begin(feed *self, engine_watch *watch, const engine_watch_request *request)
 	if (watch->heartbeat_ms == 0)
 		return;
 	LIST_INSERT_HEAD(&self->beating, watch, beat_link);
-	put_off_beat(watch);
+	watch_put_off_beat(watch);
 	/* the thread sleeps until a later beat, or for ever */
 	pthread_cond_signal(&self->wake);
 }
@@ -571,12 +325,12 @@ tell_start(engine_watch *watch, engine_changes_done done, void *arg)
 {
 	feed	   *self = watch->owner;
 	engine_status good = {ENGINE_OK, ""};
-	engine_changes answer = {.reset = has_forgotten(self, watch)};
+	engine_changes answer = {.reset = feed_has_forgotten(self, watch)};
 
 	if (answer.reset)
-		start_again(self, watch);
+		feed_start_again(self, watch);
 	watch->fresh = false;
-	put_off_beat(watch);
+	watch_put_off_beat(watch);
 	answer.known = watch->known;
 	answer.history = self->history;
 	answer.current = watch->idle;
@@ -599,7 +353,7 @@ feed_next(engine_watch *watch, size_t max_bytes, engine_changes_done done, void 
 	watch->arg = arg;
 	watch->max_bytes = max_bytes;
 	if (!watch->idle)
-		make_ready(watch);
+		watch_make_ready(watch);
 	wake_thread(self);
 	pthread_mutex_unlock(&self->lock);
 }
@@ -635,7 +389,7 @@ void
 feed_close(engine_watch *watch)
 {
 	pthread_mutex_lock(&watch->owner->lock);
-	leave_idle(watch);
+	watch_leave_idle(watch);
 	take_back(watch);
 	if (watch->beat_at != 0)
 		LIST_REMOVE(watch, beat_link);
