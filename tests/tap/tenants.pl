@@ -386,4 +386,19 @@ like(admin(q{SELECT coalesce(string_agg(most_common_vals::text || histogram_boun
 	FROM pg_stats WHERE tablename LIKE 'hostile%'}), qr/^(?!.*$CANARY)/s,
 	'foreign tables: nor is anything of it in the statistics');
 
+# ---- Sessions of several tenants at once ----
+
+# What sessions do for each other, they do for those of their tenant.
+my $adds = 500;
+my @sessions = map {
+	my $tenant = $_;
+	map { session($node, "SET norikv.tenant = '$tenant';
+		DO \$\$ BEGIN FOR i IN 1 .. $adds LOOP PERFORM norikv.counter_add('together');
+		END LOOP; END \$\$") } 1 .. 3
+} ('', 'one', 'two');
+finish_session($_) for @sessions;
+is(admin("SELECT norikv.get('together'), norikv.get('tenant:one:together'),
+	norikv.get('tenant:two:together')"), join('|', (3 * $adds) x 3),
+	'sessions that add at once add to the counter of their own tenant');
+
 done_testing();

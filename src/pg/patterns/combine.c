@@ -69,15 +69,20 @@ typedef struct Slot
 	int64 answer[NORIKV_ANSWER_WORDS];
 } Slot;
 
-/* Whose asks may travel together: one key, one server, one user's credentials. */
+/*
+ * Whose asks may travel together: one key, one server, one user's credentials, one
+ * tenant. The key is a whole one, with the connection's prefix; how much of it that is
+ * counts too, as idempotency keys go with the prefix.
+ */
 typedef struct Identity
 {
 	Oid database;
 	Oid serverid;
 	Oid umid;
 	NorikvCombineKind kind;
+	uint32 prefix_size;
 	uint32 key_size;
-	char key[NORIKV_MAX_KEY]; /* as the store has it, with the tenant's prefix */
+	char key[NORIKV_MAX_KEY];
 } Identity;
 
 typedef struct Queue
@@ -292,7 +297,8 @@ static bool
 is_same(const Identity *a, const Identity *b)
 {
 	return a->database == b->database && a->serverid == b->serverid &&
-		   a->umid == b->umid && a->kind == b->kind && a->key_size == b->key_size &&
+		   a->umid == b->umid && a->kind == b->kind && a->prefix_size == b->prefix_size &&
+		   a->key_size == b->key_size &&
 		   memcmp(a->key, b->key, a->key_size) == 0;
 }
 
@@ -589,15 +595,15 @@ NorikvCombine(NorikvConnection *connection, NorikvCombineKind kind, norikv_slice
 {
 	norikv_slice prefix = connection->key_prefix;
 	Identity identity = {MyDatabaseId, connection->serverid, connection->umid, kind,
-						 prefix.size + key.size};
+						 prefix.size, prefix.size + key.size};
 	SlotState state;
 	Queue *queue;
 	Slot *slot;
 
-	if (shared == NULL || MyProc == NULL || identity.key_size > NORIKV_MAX_KEY)
+	/* a key that is too long is refused when it is sent */
+	if (shared == NULL || MyProc == NULL || key.size > connection->max_key)
 		return false;
-	if (prefix.size > 0)
-		memcpy(identity.key, prefix.data, prefix.size);
+	memcpy(identity.key, prefix.data, prefix.size);
 	memcpy(identity.key + prefix.size, key.data, key.size);
 	slot = &shared->slots[MY_NUMBER];
 	memcpy(slot->ask, ask, sizeof(slot->ask));
