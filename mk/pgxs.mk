@@ -15,8 +15,8 @@ SQL_PARTS := version connection keys bulk update stat \
 	patterns/lock \
 	vector/distance \
 	vector/embedder \
-	patterns/session
-
+	patterns/session \
+	patterns/tenant
 DATA_built := norikv--$(EXTVERSION).sql
 EXTRA_CLEAN := $(DATA_built)
 
@@ -26,7 +26,7 @@ SCRIPTS_built := build/release/norikvd build/release/norikv
 
 # extension comes first: it creates it.
 REGRESS := extension version options literals keys values encoding bulk scan update \
-	access connections stat tenant_option \
+	access connections stat tenant tenant_option \
 	cache \
 	counter \
 	event \

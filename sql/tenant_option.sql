@@ -44,10 +44,11 @@ SELECT norikv.get('tenant:widgets:k');
 -- The longest key.
 SET norikv.server = 'acme';
 SELECT norikv.put(repeat('x', 1012), 'v') IS NOT NULL AS put;
-\set VERBOSITY verbose
 \set SHOW_CONTEXT never
 SELECT norikv.put(repeat('x', 1013), 'v');
 SELECT norikv.scan(start_key => repeat('x', 1020));
+\set VERBOSITY sqlstate
+SELECT norikv.put(repeat('x', 1013), 'v');
 \set VERBOSITY default
 SELECT norikv.delete(repeat('x', 1012));
 RESET norikv.server;

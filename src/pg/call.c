@@ -450,3 +450,22 @@ NorikvStartWatch(NorikvConnection *connection, norikv_slice key)
 	START(call, norikv_watch(connection->client, &request, NULL));
 	return call;
 }
+
+NorikvCall *
+NorikvStartSetQuota(NorikvConnection *connection, const norikv_quota *quota)
+{
+	NorikvCall *call = new_call(connection, NORIKV_CALL_QUOTA, no_key);
+
+	call->subject.write = true;
+	START(call, norikv_set_quota(connection->client, quota, NULL));
+	return call;
+}
+
+NorikvCall *
+NorikvStartUsage(NorikvConnection *connection, norikv_slice prefix)
+{
+	NorikvCall *call = new_call(connection, NORIKV_CALL_USAGE, no_key);
+
+	START(call, norikv_usage(connection->client, prefix, NULL));
+	return call;
+}

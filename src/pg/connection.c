@@ -558,3 +558,13 @@ NorikvRequireTransactions(NorikvConnection *connection, const char *sql_name)
 			errmsg("server \"%s\" does not support %s", connection->name, sql_name),
 			errdetail("It has no transactions: several keys cannot change in one step."));
 }
+
+void
+NorikvRequireQuotas(NorikvConnection *connection, const char *sql_name)
+{
+	if (NorikvGetCapabilities(connection)->quotas)
+		return;
+	ereport(ERROR, errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			errmsg("server \"%s\" does not support %s", connection->name, sql_name),
+			errdetail("It has no quotas, so nothing would limit a tenant."));
+}

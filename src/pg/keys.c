@@ -12,8 +12,8 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
-/* Of the idempotency keys that libnorikv makes, which have a meaning to norikvd. */
-#define SLOT_KEY_PREFIX "~nk1/"
+/* Of the idempotency keys that libnorikv makes, some of which have a meaning to norikvd. */
+#define OWN_KEY_PREFIX "~nk"
 
 PG_FUNCTION_INFO_V1(norikv_sql_put);
 PG_FUNCTION_INFO_V1(norikv_sql_try_put);
@@ -32,10 +32,11 @@ NorikvRequireArgument(FunctionCallInfo fcinfo, int argument, const char *name)
 				errmsg("argument \"%s\" must not be null", name));
 }
 
-static norikv_slice
-key_argument(FunctionCallInfo fcinfo)
+norikv_slice
+NorikvKeyArgument(FunctionCallInfo fcinfo, int argument)
 {
-	return NorikvKeyFromDatum(PG_GETARG_DATUM(0), NorikvArgumentIsText(fcinfo, 0), "key");
+	return NorikvKeyFromDatum(PG_GETARG_DATUM(argument),
+							  NorikvArgumentIsText(fcinfo, argument), "key");
 }
 
 const char *
@@ -69,11 +70,11 @@ NorikvIdempotencyKeyArgument(FunctionCallInfo fcinfo, int argument)
 	if (key.size == 0)
 		ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				errmsg("argument \"%s\" must not be empty", "idempotency_key"));
-	if (key.size >= strlen(SLOT_KEY_PREFIX) &&
-		memcmp(key.data, SLOT_KEY_PREFIX, strlen(SLOT_KEY_PREFIX)) == 0)
+	if (key.size >= strlen(OWN_KEY_PREFIX) &&
+		memcmp(key.data, OWN_KEY_PREFIX, strlen(OWN_KEY_PREFIX)) == 0)
 		ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				errmsg("argument \"%s\" must not start with \"%s\"", "idempotency_key",
-					   SLOT_KEY_PREFIX),
+					   OWN_KEY_PREFIX),
 				errdetail("Such keys are those that the client makes itself."));
 	return key;
 }
@@ -97,16 +98,16 @@ set_version_condition(norikv_operation *operation, const NorikvVersion *version)
  * NULL everywhere, and handed on it must be a condition, not the lack of one.
  */
 static void
-set_put_condition(FunctionCallInfo fcinfo, norikv_operation *operation)
+set_put_condition(FunctionCallInfo fcinfo, int if_match, norikv_operation *operation)
 {
 	bool if_absent;
 
-	NorikvRequireArgument(fcinfo, 4, "if_absent");
-	if_absent = PG_GETARG_BOOL(4);
-	if (PG_ARGISNULL(3))
+	NorikvRequireArgument(fcinfo, if_match + 1, "if_absent");
+	if_absent = PG_GETARG_BOOL(if_match + 1);
+	if (PG_ARGISNULL(if_match))
 		if_absent = true;
 	else
-		set_version_condition(operation, PG_GETARG_VERSION_P(3));
+		set_version_condition(operation, PG_GETARG_VERSION_P(if_match));
 	if (!if_absent)
 		return;
 	if (operation->condition == NORIKV_IF_VERSION)
@@ -115,30 +116,40 @@ set_put_condition(FunctionCallInfo fcinfo, norikv_operation *operation)
 	operation->condition = NORIKV_IF_ABSENT;
 }
 
-/* key, value, ttl, if_match, if_absent, idempotency_key */
+/* key, value, ttl, if_match, if_absent */
+norikv_operation
+NorikvPutArguments(FunctionCallInfo fcinfo, int first)
+{
+	norikv_operation operation = {.kind = NORIKV_OP_PUT};
+
+	NorikvRequireArgument(fcinfo, first, "key");
+	NorikvRequireArgument(fcinfo, first + 1, "value");
+	operation.key = NorikvKeyArgument(fcinfo, first);
+	operation.value = NorikvValueFromDatum(
+		PG_GETARG_DATUM(first + 1), get_fn_expr_argtype(fcinfo->flinfo, first + 1));
+	if (!PG_ARGISNULL(first + 2))
+	{
+		operation.ttl = NORIKV_TTL_SET;
+		operation.ttl_ms =
+			NorikvMillisecondsFromInterval(PG_GETARG_INTERVAL_P(first + 2), "ttl");
+	}
+	set_put_condition(fcinfo, first + 3, &operation);
+	return operation;
+}
+
+/* The arguments of a put, and idempotency_key. */
 static NorikvCall *
 start_put(FunctionCallInfo fcinfo, const char *sql_name)
 {
 	NorikvConnection *connection = NorikvGetWriteConnection(sql_name);
-	norikv_operation operation = {.kind = NORIKV_OP_PUT};
+	norikv_operation operation = NorikvPutArguments(fcinfo, 0);
 
-	NorikvRequireArgument(fcinfo, 0, "key");
-	NorikvRequireArgument(fcinfo, 1, "value");
-	operation.key = key_argument(fcinfo);
-	operation.value =
-		NorikvValueFromDatum(PG_GETARG_DATUM(1), get_fn_expr_argtype(fcinfo->flinfo, 1));
-	if (!PG_ARGISNULL(2))
-	{
-		operation.ttl = NORIKV_TTL_SET;
-		operation.ttl_ms = NorikvMillisecondsFromInterval(PG_GETARG_INTERVAL_P(2), "ttl");
-	}
-	set_put_condition(fcinfo, &operation);
 	return NorikvStartWrite(connection, &operation,
 							NorikvIdempotencyKeyArgument(fcinfo, 5));
 }
 
-static Datum
-finish_put(NorikvCall *call)
+Datum
+NorikvFinishPut(NorikvCall *call)
 {
 	size_t n_results;
 	Datum version;
@@ -154,7 +165,7 @@ norikv_sql_put(PG_FUNCTION_ARGS)
 	NorikvCall *call = start_put(fcinfo, "norikv.put()");
 
 	NorikvFinish(call);
-	return finish_put(call);
+	return NorikvFinishPut(call);
 }
 
 /* Only the condition is forgiven: every other error is one. */
@@ -165,33 +176,47 @@ norikv_sql_try_put(PG_FUNCTION_ARGS)
 	const norikv_error *error = NorikvAwait(call);
 
 	if (error->code == NORIKV_OK)
-		return finish_put(call);
+		return NorikvFinishPut(call);
 	if (call->subject.condition == NORIKV_IF_ANY || !NorikvIsUnmetCondition(error))
 		NorikvRaise(error, &call->subject);
 	NorikvFree(call);
 	PG_RETURN_NULL();
 }
 
-/* key, if_match, idempotency_key */
-Datum
-norikv_sql_delete(PG_FUNCTION_ARGS)
+/* key, if_match */
+norikv_operation
+NorikvDeleteArguments(FunctionCallInfo fcinfo, int first)
 {
-	NorikvConnection *connection = NorikvGetWriteConnection("norikv.delete()");
 	norikv_operation operation = {.kind = NORIKV_OP_DELETE};
-	NorikvCall *call;
+
+	NorikvRequireArgument(fcinfo, first, "key");
+	NorikvRequireArgument(fcinfo, first + 1, "if_match");
+	operation.key = NorikvKeyArgument(fcinfo, first);
+	set_version_condition(&operation, PG_GETARG_VERSION_P(first + 1));
+	return operation;
+}
+
+Datum
+NorikvFinishDelete(NorikvCall *call)
+{
 	size_t n_results;
 	bool existed;
 
-	NorikvRequireArgument(fcinfo, 0, "key");
-	NorikvRequireArgument(fcinfo, 1, "if_match");
-	operation.key = key_argument(fcinfo);
-	set_version_condition(&operation, PG_GETARG_VERSION_P(1));
-	call = NorikvStartWrite(connection, &operation,
-							NorikvIdempotencyKeyArgument(fcinfo, 2));
 	NorikvFinish(call);
 	existed = norikv_call_results(call->call, &n_results)->existed;
 	NorikvFree(call);
 	PG_RETURN_BOOL(existed);
+}
+
+/* The arguments of a delete, and idempotency_key. */
+Datum
+norikv_sql_delete(PG_FUNCTION_ARGS)
+{
+	NorikvConnection *connection = NorikvGetWriteConnection("norikv.delete()");
+	norikv_operation operation = NorikvDeleteArguments(fcinfo, 0);
+
+	return NorikvFinishDelete(NorikvStartWrite(connection, &operation,
+											   NorikvIdempotencyKeyArgument(fcinfo, 2)));
 }
 
 /* ---- Reading ---- */
@@ -207,7 +232,7 @@ read_key(FunctionCallInfo fcinfo)
 	if (PG_ARGISNULL(0))
 		return NULL;
 	connection = NorikvGetConnection();
-	key = key_argument(fcinfo);
+	key = NorikvKeyArgument(fcinfo, 0);
 	call = NorikvStartGet(connection, key, NorikvConsistencyArgument(fcinfo, 1));
 	NorikvFinish(call);
 	return call;
@@ -288,7 +313,7 @@ norikv_sql_entry(PG_FUNCTION_ARGS)
 	if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
 	connection = NorikvGetConnection();
-	key = key_argument(fcinfo);
+	key = NorikvKeyArgument(fcinfo, 0);
 	call = NorikvStartMultiGet(connection, &key, 1, NorikvConsistencyArgument(fcinfo, 1));
 	entry = NorikvFinishMultiGet(call, 1);
 	fcinfo->isnull = entry->version.index == 0;

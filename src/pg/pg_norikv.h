@@ -136,6 +136,8 @@ typedef enum NorikvOperation
 	NORIKV_CALL_PING,
 	NORIKV_CALL_VIEW,
 	NORIKV_CALL_WATCH,
+	NORIKV_CALL_QUOTA,
+	NORIKV_CALL_USAGE,
 	NORIKV_CALL_OPERATIONS /* how many there are */
 } NorikvOperation;
 
@@ -193,6 +195,9 @@ typedef struct NorikvConnection
 	norikv_client *client;
 	int live_calls;
 	NorikvCapabilities capabilities;
+	/* Of the tenant functions: the one found last, and when (CLOCK_BOOTTIME). */
+	char *known_tenant;
+	int64 known_tenant_us;
 	/* Store time, and when it was (CLOCK_BOOTTIME): not before, not after; 0: not asked */
 	int64 store_time_ms;
 	int64 store_time_after_us;
@@ -217,6 +222,7 @@ extern const NorikvCapabilities *NorikvGetCapabilities(NorikvConnection *connect
 /* 0A000, naming function and server, where it lacks them. */
 extern void NorikvRequireAtomicCas(NorikvConnection *connection, const char *sql_name);
 extern void NorikvRequireTransactions(NorikvConnection *connection, const char *sql_name);
+extern void NorikvRequireQuotas(NorikvConnection *connection, const char *sql_name);
 /* Asks Info anew. */
 extern void NorikvAskInfo(NorikvConnection *connection);
 /*
@@ -285,6 +291,9 @@ extern NorikvCall *NorikvStartHealth(NorikvConnection *connection);
 extern NorikvCall *NorikvStartWatchCluster(NorikvConnection *connection);
 /* Of one key, from now on. */
 extern NorikvCall *NorikvStartWatch(NorikvConnection *connection, norikv_slice key);
+extern NorikvCall *NorikvStartSetQuota(NorikvConnection *connection,
+									   const norikv_quota *quota);
+extern NorikvCall *NorikvStartUsage(NorikvConnection *connection, norikv_slice prefix);
 
 /* Until it is done; its error is the caller's to look at. */
 extern const norikv_error *NorikvAwait(NorikvCall *call);
@@ -369,6 +378,14 @@ extern void NorikvRequireArgument(FunctionCallInfo fcinfo, int argument,
 extern const char *NorikvConsistencyArgument(FunctionCallInfo fcinfo, int argument);
 /* The argument "idempotency_key"; empty: it is NULL. */
 extern norikv_slice NorikvIdempotencyKeyArgument(FunctionCallInfo fcinfo, int argument);
+
+/* The arguments of a put, or a delete, from key on; without idempotency_key. */
+extern norikv_slice NorikvKeyArgument(FunctionCallInfo fcinfo, int argument);
+extern norikv_operation NorikvPutArguments(FunctionCallInfo fcinfo, int first);
+extern norikv_operation NorikvDeleteArguments(FunctionCallInfo fcinfo, int first);
+/* What they return; the delete is awaited, the put has been. The call is freed. */
+extern Datum NorikvFinishPut(NorikvCall *call);
+extern Datum NorikvFinishDelete(NorikvCall *call);
 
 /* ---- array.c: arrays of keys and values ---- */
 

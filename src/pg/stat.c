@@ -60,6 +60,8 @@ static const char *const operation_names[NORIKV_CALL_OPERATIONS] = {
 	[NORIKV_CALL_COMMIT] = "commit", [NORIKV_CALL_SCAN] = "scan",
 	[NORIKV_CALL_INFO] = "info",   [NORIKV_CALL_PING] = "ping",
 	[NORIKV_CALL_VIEW] = "cluster_view", [NORIKV_CALL_WATCH] = "watch",
+	[NORIKV_CALL_QUOTA] = "set_quota",
+	[NORIKV_CALL_USAGE] = "usage",
 };
 
 static SharedStats *shared = NULL;

@@ -82,28 +82,19 @@ my %arguments = (
 	(map { $_ => 'optional key' } qw(idempotency_key event_id)),
 	value => ['VALUE'],
 	vals => ['ARRAY[VALUE, VALUE]'],
-	ttl => ["'1 hour'"],
-	hold => ["'1 hour'"],
 	wait => ["'1 ms'"],
-	per => ["'1 hour'"],
-	period => ["'1 hour'"],
 	if_match => ["'any'", 'NULL', "'1/1'"],
-	if_absent => ['false', 'true'],
 	consistency => ["'strong'"],
 	max_rows => ['NULL', '1'],
-	reverse => ['false', 'true'],
-	keys_only => ['false', 'true'],
 	updater => ["'public.grow(jsonb,jsonb)'"],
 	transition => ["'public.fold(jsonb,text,jsonb)'"],
 	args => [q({"v": "VALUE"})],
 	patch => [q({"v": "VALUE"})],
 	data => [q({"v": "VALUE"})],
 	initial => ["'{}'"],
-	max_retries => ['3'],
 	server => ['NULL', "'acme'", "'norikv'"],
-	(map { $_ => ['1', '-1', '0', '9223372036854775807'] } qw(delta quantity shards token
-		cost max_requests expected_version after_version version)),
-	(map { $_ => ["'VALUE'"] } qw(email title content description category query type)),
+	(map { $_ => ["'VALUE'"] } qw(email title content description category query type
+		texts text)),
 	roles => ["ARRAY['VALUE']"],
 	plan => ["'free'", "'enterprise'"],
 	(map { $_ => ["'SELECT 1'"] } qw(command on_elected on_lost)),
@@ -111,10 +102,17 @@ my %arguments = (
 	dimensions => ['3'],
 	distance => ["'cosine'"],
 	index_type => ["'hnsw'"],
-	include_vectors => ['true'],
-	threshold => ['0.5'],
-	vector => ["'{1,2,3}'"],
 	vectors => ["'{{1,2,3},{4,5,6}}'"],
+);
+
+# Types that carry no key, whatever the argument is called.
+my %types = (
+	(map { $_ => ['1', '-1', '0', '9223372036854775807'] } qw(bigint integer smallint)),
+	(map { $_ => ["'{1,2,3}'::$_"] } 'real[]', 'double precision[]', 'integer[]',
+		'numeric[]', 'bigint[]', 'smallint[]'),
+	(map { $_ => ["1::$_"] } 'real', 'double precision', 'numeric'),
+	boolean => ['false', 'true'],
+	interval => ["'1 hour'"],
 );
 
 # Arguments that mean something else in some function.
@@ -159,7 +157,7 @@ sub values_of
 {
 	my ($function, $i) = @_;
 	my ($name, $type) = ($function->{names}[$i], $function->{types}[$i]);
-	my $known = $special{"$function->{name}.$name"} // $arguments{$name};
+	my $known = $special{"$function->{name}.$name"} // $arguments{$name} // $types{$type};
 
 	return undef unless defined $known;
 	if ($known =~ /key$/)
@@ -229,14 +227,16 @@ sub run_calls
 {
 	my ($role, $value, @calls) = @_;
 	my $script = join('', map { s/\bVALUE\b/$value/gr . ";\n" } @calls);
-	my $out = '';
-	my $err = '';
+	my $file = PostgreSQL::Test::Utils::tempdir() . '/calls.sql';
+	my ($out, $err) = ('', '');
 
+	PostgreSQL::Test::Utils::append_to_file($file, "SET statement_timeout = '5s';
+		SET client_min_messages = warning; SET lock_timeout = '10ms';\n$script");
 	IPC::Run::run(
-		[ 'psql', '-XAtq', '-d', $node->connstr('postgres') . " user=$role" ],
-		'<', \"SET statement_timeout = '5s'; SET client_min_messages = warning;
-			SET lock_timeout = '10ms';\n$script",
+		[ 'psql', '-XAtq', '-f', $file, '-d', $node->connstr('postgres') . " user=$role" ],
 		'>', \$out, '2>', \$err);
+	unlike($err, qr/server closed|connection to server was lost/, 'no session broke')
+	  or diag($err);
 	return ($out, $err);
 }
 
@@ -385,6 +385,20 @@ cmp_ok($tables, '>', 30, 'foreign tables: they were there');
 like(admin(q{SELECT coalesce(string_agg(most_common_vals::text || histogram_bounds::text, ''), '')
 	FROM pg_stats WHERE tablename LIKE 'hostile%'}), qr/^(?!.*$CANARY)/s,
 	'foreign tables: nor is anything of it in the statistics');
+
+# ---- The walk-through of docs/operations.md ----
+
+my $operations = slurp_file("$ENV{NORIKV_DOCS}/docs/operations.md");
+my ($walk) = $operations =~ /^## Confining a role to a tenant$(.*?)^## /ms;
+my ($steps, $check) = $walk =~ /^```sql\n(.*?)^```$/msg;
+# A tenant and a server of that name are there already.
+s/'acme'/'walked'/g, s/SERVER acme\b/SERVER walked/g for $steps, $check;
+admin($steps);
+is(admin($check), 'f|{walked}', 'the role has what the walk-through says');
+is($node->safe_psql('postgres', "SELECT norikv.put('k', 'v') IS NOT NULL;
+	SELECT key FROM norikv.scan()", extra_params => [ '-U', 'acme_app' ]), "t\nk",
+	'and sees its own keys');
+is(admin("SELECT norikv.get('tenant:walked:k')"), 'v', 'which are those of the tenant');
 
 # ---- Sessions of several tenants at once ----
 
