@@ -119,7 +119,7 @@ $(CLIENT_TESTS): $(OUT)/%: $(OUT)/%.o $(SUPPORT_O) $(CLIENT_SUPPORT_O) $(OUT)/li
 $(filter-out $(ENGINE_TESTS) $(VECTOR_TESTS),$(SERVER_TESTS)): $(OUT)/%: $(OUT)/%.o $(SUPPORT_O) $(filter-out %/main.o,$(SERVER_O)) $(OUT)/libnorikv.a
 	$(CC) $(OPT) -o $@ $^ $(SERVER_LIBS) $(TEST_LIBS)
 
-$(ENGINE_TESTS): $(OUT)/%: $(OUT)/%.o $(ENGINE_SUPPORT_O) $(ENGINE_O) | $(SHIMS)
+$(ENGINE_TESTS): $(OUT)/%: $(OUT)/%.o $(ENGINE_SUPPORT_O) $(ENGINE_O) $(VECTOR_O) | $(SHIMS)
 	$(CC) $(OPT) -o $@ $^ $(SERVER_LIBS) $(TEST_LIBS)
 
 $(VECTOR_TESTS): $(OUT)/%: $(OUT)/%.o $(OUT)/tests/server/support/vectors.o $(VECTOR_O)

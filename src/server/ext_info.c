@@ -27,6 +27,7 @@ list_capabilities(const engine_info *info, char **names)
 		{"add", info->add},
 		{"watch", info->watch},
 		{"quotas", info->quotas},
+		{"vectors", info->vectors},
 		{"durable", info->durable},
 	};
 	size_t		n = 0;

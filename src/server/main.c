@@ -24,6 +24,7 @@
  * not go on from taking everything.
  */
 #define ENGINE_MEMORY(total) ((total) / 4 * 3)
+#define VECTOR_MEMORY(total) (total)
 #define STAGED_MEMORY(total) ((total) / 2)
 
 #define POLL_MS 5
@@ -59,6 +60,7 @@ open_engine(const options *opts, int *exit_status)
 		.sync = opts->sync,
 		.adopt = opts->adopt,
 		.max_memory = ENGINE_MEMORY(opts->max_memory),
+		.max_vector_memory = VECTOR_MEMORY(opts->max_memory),
 		.max_idempotency = opts->max_idempotency,
 		.owner = opts->owner,
 		.log = log_line,

@@ -210,8 +210,8 @@ static const option_entry option_table[] = {
 	"off: a crash of the machine can lose acknowledged writes"},
 	{"max-memory", "SIZE", set_max_memory, "a size of at least 16m, such as 256m or 1g",
 		"bytes (suffixes k, m, g) for caches and write buffers;\n"
-		"beside it, staged Commits may take half as much, and other\n"
-	"messages in flight as much. Default: 256m"},
+		"beside it, vector indexes may take as much, staged Commits\n"
+	"half as much, other messages in flight as much. Default: 256m"},
 	{"max-idempotency", "N", set_max_idempotency, "a number of records",
 		"idempotency keys remembered at most; more are refused\n"
 	"with RESOURCE_EXHAUSTED. Default: 1000000"},

@@ -34,6 +34,18 @@ slice_of(ProtobufCBinaryData bytes)
 	return (engine_slice) {(const char *) bytes.data, bytes.len};
 }
 
+engine_slice
+request_text(const char *text)
+{
+	return (engine_slice) {text, strlen(text)};
+}
+
+engine_slice
+request_floats(const float *floats, size_t n_floats)
+{
+	return (engine_slice) {(const char *) floats, n_floats * sizeof(float)};
+}
+
 /* where: what stands before the field's name, such as "operations[3]." */
 static bool
 check_key(engine_slice key, const char *where, char *error)
@@ -166,12 +178,19 @@ request_idempotency_key(const char *key, engine_slice *slice, char *error)
 }
 
 bool
+request_count(const char *field, size_t count, char *error)
+{
+	return count <= REQUEST_MAX_KEYS ||
+		wrong(error, "%s has %zu %s; at most %d are allowed", field, count, field,
+			  REQUEST_MAX_KEYS);
+}
+
+bool
 request_multi_get(const Norikv__Ext__V1__MultiGetRequest *request,
 				  engine_consistency *consistency, char *error)
 {
-	if (request->n_keys > REQUEST_MAX_KEYS)
-		return wrong(error, "keys has %zu keys; at most %d are allowed",
-					 request->n_keys, REQUEST_MAX_KEYS);
+	if (!request_count("keys", request->n_keys, error))
+		return false;
 	for (size_t i = 0; i < request->n_keys; i++)
 	{
 		size_t		size = request->keys[i].len;
@@ -277,6 +296,12 @@ translate_kind(int kind, engine_op *op, const char *where, char *error)
 		case NORIKV__EXT__V1__OPERATION__KIND__DELETE_RANGE:
 			op->kind = ENGINE_DELETE_RANGE;
 			return true;
+		case NORIKV__EXT__V1__OPERATION__KIND__VECTOR_PUT:
+			op->kind = ENGINE_VECTOR_PUT;
+			return true;
+		case NORIKV__EXT__V1__OPERATION__KIND__VECTOR_DELETE:
+			op->kind = ENGINE_VECTOR_DELETE;
+			return true;
 		default:
 			return wrong(error, "%skind is %d, which this server does not know", where,
 						 kind);
@@ -314,6 +339,28 @@ translate_operation_ttl(const Norikv__Ext__V1__Operation *operation, engine_op *
 	return check_ttl(op->ttl_ms, where, error);
 }
 
+static bool
+is_on_vector(const engine_op *op)
+{
+	return op->kind == ENGINE_VECTOR_PUT || op->kind == ENGINE_VECTOR_DELETE;
+}
+
+/* What else is wrong with them the engine says. */
+static bool
+translate_vector(const Norikv__Ext__V1__Operation *operation, engine_op *op,
+				 const char *where, char *error)
+{
+	op->space = slice_of(operation->namespace_);
+	op->value = request_floats(operation->vector, operation->n_vector);
+	if (op->space.size < 1 || op->space.size > WIRE_MAX_NAMESPACE)
+		return wrong(error, "%snamespace has %zu bytes; a namespace has 1 to %d", where,
+					 op->space.size, WIRE_MAX_NAMESPACE);
+	if (op->key.size < 1 || op->key.size > WIRE_MAX_VECTOR_ID)
+		return wrong(error, "%skey has %zu bytes; a vector's id has 1 to %d", where,
+					 op->key.size, WIRE_MAX_VECTOR_ID);
+	return true;
+}
+
 /* A field that an operation does not read is a mistake, never ignored. */
 static bool
 check_unread_fields(const Norikv__Ext__V1__Operation *operation, const engine_op *op,
@@ -325,6 +372,11 @@ check_unread_fields(const Norikv__Ext__V1__Operation *operation, const engine_op
 		return wrong(error, "%sdelta goes with ADD only", where);
 	if (op->kind != ENGINE_DELETE_RANGE && operation->end_key.len != 0)
 		return wrong(error, "%send_key goes with DELETE_RANGE only", where);
+	if (!is_on_vector(op) && operation->namespace_.len != 0)
+		return wrong(error, "%snamespace goes with VECTOR_PUT and VECTOR_DELETE only",
+					 where);
+	if (op->kind != ENGINE_VECTOR_PUT && operation->n_vector != 0)
+		return wrong(error, "%svector goes with VECTOR_PUT only", where);
 	return true;
 }
 
@@ -335,7 +387,7 @@ check_operation_condition(const engine_op *op, const char *where, char *error)
 		return wrong(error, "%sif_match is not set: CHECK needs it", where);
 	if (op->kind == ENGINE_DELETE_RANGE && op->condition != ENGINE_IF_ANY)
 		return wrong(error, "%sif_match does not go with DELETE_RANGE", where);
-	if (op->kind == ENGINE_DELETE)
+	if (op->kind == ENGINE_DELETE || op->kind == ENGINE_VECTOR_DELETE)
 		return check_delete_condition(op, where, error);
 	return true;
 }
@@ -359,6 +411,8 @@ request_operation(const Norikv__Ext__V1__Operation *operation, size_t number,
 		!check_operation_condition(op, where, error) ||
 		!check_value(op->value, where, error))
 		return false;
+	if (is_on_vector(op))
+		return translate_vector(operation, op, where, error);
 	if (op->kind == ENGINE_DELETE_RANGE)
 		return check_bound(op->key, where, "key", error) &&
 			check_bound(op->end_key, where, "end_key", error);
@@ -368,8 +422,9 @@ request_operation(const Norikv__Ext__V1__Operation *operation, size_t number,
 static bool
 same_key(const engine_op *a, const engine_op *b)
 {
-	return a->key.size == b->key.size &&
-		memcmp(a->key.data, b->key.data, a->key.size) == 0;
+	return a->key.size == b->key.size && a->space.size == b->space.size &&
+		memcmp(a->key.data, b->key.data, a->key.size) == 0 &&
+		(a->space.size == 0 || memcmp(a->space.data, b->space.data, a->space.size) == 0);
 }
 
 /*

@@ -18,6 +18,9 @@
 
 #define REQUEST_ERROR_SIZE 256
 
+extern engine_slice request_text(const char *text);
+extern engine_slice request_floats(const float *floats, size_t n_floats);
+
 /*
  * Each function is true, or false with a text naming the field, what it was and
  * the limit in error, which has REQUEST_ERROR_SIZE bytes.
@@ -33,6 +36,8 @@ extern bool request_delete(const Norikv__V1__DeleteRequest *request, engine_op *
 extern bool request_idempotency_key(const char *key, engine_slice *slice, char *error);
 extern bool request_multi_get(const Norikv__Ext__V1__MultiGetRequest *request,
 							  engine_consistency *consistency, char *error);
+/* That many keys, or ids, may be asked for at once. */
+extern bool request_count(const char *field, size_t count, char *error);
 extern bool request_scan(const Norikv__Ext__V1__ScanRequest *request, engine_scan *scan,
 						 char *error);
 extern bool request_set_quota(const Norikv__Ext__V1__SetQuotaRequest *request,

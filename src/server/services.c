@@ -19,6 +19,15 @@ const method *const server_methods[] = {
 	&ext_watch,
 	&ext_set_quota,
 	&ext_usage,
+	&vector_create_index,
+	&vector_drop_index,
+	&vector_insert,
+	&vector_delete,
+	&vector_get,
+	&vector_search_one,
+	&ext_vector_list,
+	&ext_vector_multi_get,
+	&ext_vector_search,
 	NULL
 };
 
@@ -32,6 +41,16 @@ service_may_start(void *arg)
 	if (call_is_over(self))
 		return ENGINE_CANCELLED;
 	return ENGINE_OK;
+}
+
+uint64_t
+service_microseconds_since(const struct timespec *started)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t) ((now.tv_sec - started->tv_sec) * 1000000 +
+					   (now.tv_nsec - started->tv_nsec) / 1000);
 }
 
 void

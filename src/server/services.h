@@ -4,6 +4,8 @@
 #ifndef NORIKVD_SERVICES_H
 #define NORIKVD_SERVICES_H
 
+#include <time.h>
+
 #include "call.h"
 
 /* kv.c */
@@ -31,11 +33,26 @@ extern const method ext_usage;
 /* ext_watch.c */
 extern const method ext_watch;
 
+/* vector.c */
+extern const method vector_create_index;
+extern const method vector_drop_index;
+extern const method vector_insert;
+extern const method vector_delete;
+extern const method vector_get;
+extern const method vector_search_one;
+
+/* ext_vector.c */
+extern const method ext_vector_list;
+extern const method ext_vector_multi_get;
+extern const method ext_vector_search;
+
 /*
  * For engine_unit.may_start, with the call as its arg: a write whose deadline
  * has passed, or whose caller is gone, is not begun.
  */
 extern engine_code service_may_start(void *arg);
+
+extern uint64_t service_microseconds_since(const struct timespec *started);
 
 /* Every method says this when the server goes down under it. */
 extern void service_fail_draining(call *self);

@@ -6,13 +6,16 @@
 #include <stdlib.h>
 
 #include "idempotency.h"
+#include "vector_plan.h"
+#include "vector_unit.h"
 #include "words.h"
 
 void
 batch_init(batch *self, table *to, idempotency_count *count, slot_cache *slots,
-		   quotas *limits)
+		   quotas *limits, vectors *of_vectors)
 {
-	*self = (batch) {.table = to, .count = count, .slots = slots, .quotas = limits};
+	*self = (batch) {.table = to, .count = count, .slots = slots, .quotas = limits,
+		.vectors = of_vectors};
 	arena_init(&self->memory);
 	overlay_init(&self->overlay, &self->memory);
 	self->plans = engine_calloc(BATCH_MAX_UNITS * sizeof(plan));
@@ -85,7 +88,13 @@ start_plan(batch *self, plan *added, engine_unit *unit)
 	added->results = arena_alloc(&self->memory, unit->n_ops * sizeof(engine_result));
 	added->steps = arena_alloc(&self->memory, unit->n_ops * sizeof(step));
 	for (size_t i = 0; i < unit->n_ops; i++)
-		added->steps[i] = (step) {.key = key_of(self, &unit->ops[i])};
+	{
+		const engine_op *op = &unit->ops[i];
+
+		added->on_vectors = added->on_vectors || op_on_vector(op) || op_on_index(op);
+		added->steps[i] = op_on_vector(op) || op_on_index(op)
+			? vector_plan_step(self, op) : (step) {.key = key_of(self, op)};
+	}
 	added->idempotency = idempotency_key_of(unit, &self->memory);
 	if (added->idempotency.given)
 		added->record = record_of(self, &added->idempotency);
@@ -107,11 +116,22 @@ batch_add(batch *self, engine_unit *unit)
 				code == ENGINE_CANCELLED ? "cancelled" : "the deadline passed");
 }
 
+static void
+undo_vectors(batch *self)
+{
+	for (size_t i = 0; i < self->n_plans; i++)
+	{
+		if (self->plans[i].on_vectors)
+			vector_plan_undone(&self->plans[i]);
+	}
+}
+
 void
 batch_again(batch *self)
 {
 	size_t		n_plans = self->n_plans;
 
+	undo_vectors(self);
 	batch_reset(self);
 	self->n_plans = n_plans;
 	for (size_t i = 0; i < n_plans; i++)
@@ -148,6 +168,8 @@ batch_written(batch *self)
 
 		if (of->remembered && of->idempotency.slot)
 			slot_cache_put(self->slots, of->record->key, of->record->record);
+		if (of->on_vectors)
+			vector_plan_written(self, of);
 	}
 }
 
@@ -194,6 +216,7 @@ batch_publish(const batch *self, feed *to)
 void
 batch_refuse(batch *self, const engine_status *status)
 {
+	undo_vectors(self);
 	for (size_t i = 0; i < self->n_plans; i++)
 	{
 		if (self->plans[i].started)

@@ -12,6 +12,7 @@
 #include "overlay.h"
 #include "quotas.h"
 #include "slot_cache.h"
+#include "vectors.h"
 
 typedef struct idempotency_key
 {
@@ -32,7 +33,10 @@ typedef struct idempotency_count
 /* One operation of a unit, between its check and its application. */
 typedef struct step
 {
-	pending    *key;			/* NULL: a range */
+	pending    *key;			/* NULL: a range, or an index */
+	vector_space *space;		/* of vectors; NULL: there is none of this name */
+	bool		reserved;		/* memory for the vector */
+	engine_version applied;		/* of vectors and indexes; index 0: not */
 	int64_t		sum;			/* add */
 	uint64_t	stored;			/* range: keys stored, expired ones included */
 } step;
@@ -44,6 +48,7 @@ typedef struct plan
 	idempotency_key idempotency;
 	pending    *record;
 	bool		remembered;		/* the record is a new one */
+	bool		on_vectors;		/* one of its operations is */
 	step	   *steps;
 	engine_result *results;
 	engine_outcome outcome;
@@ -63,6 +68,7 @@ typedef struct batch
 	quotas	   *quotas;
 	bool		quota_refused;	/* an operation; expired keys may be in its way */
 	bool		swept;			/* no: they have gone */
+	vectors    *vectors;
 	bool		full;			/* no room on disk for puts */
 	bool		changed;		/* there is something to write */
 	bool		applied;		/* and it must be durable before it is answered */
@@ -71,7 +77,8 @@ typedef struct batch
 #define BATCH_MAX_UNITS 256
 
 extern void batch_init(batch *self, table *to, idempotency_count *count,
-					   slot_cache *slots, quotas *limits);
+					   slot_cache *slots, quotas *limits,
+					   vectors *of_vectors);
 extern void batch_free(batch *self);
 extern void batch_reset(batch *self);
 

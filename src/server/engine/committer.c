@@ -14,6 +14,8 @@
 
 /* A batch is cut here; a single unit may be larger. */
 #define BATCH_MAX_BYTES (4 * 1024 * 1024)
+/* How often it is looked whether deferred units can go on. */
+#define DEFERRED_MS 2
 /* Of the memory, for the records of slots: 5,000 of them in 256 MiB. */
 #define SLOT_CACHE_SHARE 256
 
@@ -32,7 +34,10 @@ answer_failed(committer *self, const engine_status *failure)
 				   WORDS_OUTCOME_UNKNOWN ": the write failed and the store is down: %.300s",
 				   failure->text);
 	else if (version_pack(self->version) == version_pack(of->last))
+	{
+		batch_written(of);
 		return;
+	}
 	else
 		status_set(&answer, failure->code, WORDS_NOTHING_WRITTEN ": %.400s",
 				   failure->text);
@@ -193,11 +198,14 @@ static void
 wait_for_work(committer *self)
 {
 	struct timespec until;
+	uint64_t	wake_ms = self->next_tick_ms;
 
 	if (self->more_to_sweep || self->more_to_count)
 		return;
-	until.tv_sec = (time_t) (self->next_tick_ms / 1000);
-	until.tv_nsec = (long) (self->next_tick_ms % 1000) * 1000000;
+	if (self->deferred != NULL)
+		wake_ms = committer_now_ms() + DEFERRED_MS;
+	until.tv_sec = (time_t) (wake_ms / 1000);
+	until.tv_nsec = (long) (wake_ms % 1000) * 1000000;
 	self->waiting = true;
 	while (self->first == NULL && self->job == NULL && !self->closing)
 	{
@@ -223,6 +231,7 @@ committer_main(void *arg)
 {
 	committer  *self = arg;
 	bool		closing = false;
+	bool		draining;
 
 	while (!closing)
 	{
@@ -235,10 +244,11 @@ committer_main(void *arg)
 		self->first = NULL;
 		self->last = NULL;
 		todo = self->job;
-		closing = self->closing && units == NULL && todo == NULL;
+		draining = self->closing;
+		closing = draining && units == NULL && todo == NULL && self->deferred == NULL;
 		pthread_mutex_unlock(&self->lock);
 
-		commit(self, units);
+		commit(self, committer_choose(self, units, draining));
 		if (todo != NULL)
 			run_job(self, todo);
 		committer_tick(self);
@@ -265,7 +275,7 @@ committer_start(const committer_options *options, engine_status *status)
 	pthread_cond_init(&self->wake, &attributes);
 	pthread_condattr_destroy(&attributes);
 	batch_init(&self->batch, options->table, &self->count, self->slots,
-			   options->quotas);
+			   options->quotas, options->vectors);
 	if (options->directory != NULL && !directory_restore_reserve(options->directory))
 		committer_refuse_puts(self);
 

@@ -10,6 +10,7 @@
 #include "quotas.h"
 #include "store_time.h"
 #include "table.h"
+#include "vectors.h"
 
 typedef struct committer committer;
 
@@ -18,6 +19,7 @@ typedef struct committer_options
 	table	   *table;
 	store_time *time;
 	data_directory *directory;		/* NULL: nothing on disk */
+	vectors    *vectors;
 	engine_version last;		/* the newest version given */
 	bool		sync;
 	uint64_t	max_idempotency;

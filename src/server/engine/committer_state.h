@@ -27,6 +27,7 @@ struct committer
 	pthread_cond_t job_finished;
 	engine_unit *first;
 	engine_unit *last;
+	engine_unit *deferred;		/* the thread's own */
 	job		   *job;
 	bool		waiting;
 	bool		closing;
@@ -47,6 +48,14 @@ struct committer
 	uint64_t	next_reclaim_ms;	/* for records; store time */
 };
 
+/* ---- committer_defer.c ---- */
+
+/*
+ * What need not wait, in order: first of those that were deferred. When the store is
+ * being closed nothing waits.
+ */
+extern engine_unit *committer_choose(committer *self, engine_unit *units, bool closing);
+
 /* ---- committer_upkeep.c ---- */
 
 /* A write has failed: the store is opened again, to see what is in it. */
@@ -58,6 +67,8 @@ extern void committer_extend_time(committer *self);
 extern void committer_write_swept(committer *self);
 /* At the limit of remembered answers: those that have expired go at once. */
 extern void committer_reclaim_records(committer *self);
+/* Milliseconds since some instant: for durations only. */
+extern uint64_t committer_now_ms(void);
 /* What is due between batches. */
 extern void committer_tick(committer *self);
 

@@ -16,8 +16,8 @@
 #define RECLAIM_MS 10000
 #define ROOM_MS 30000
 
-static uint64_t
-monotonic_ms(void)
+uint64_t
+committer_now_ms(void)
 {
 	struct timespec now;
 
@@ -73,7 +73,7 @@ reopen(committer *self)
 	bool		was_broken = self->broken;
 	engine_status status;
 
-	self->next_retry_ms = monotonic_ms() + RETRY_MS;
+	self->next_retry_ms = committer_now_ms() + RETRY_MS;
 	slot_cache_clear(self->slots);
 	self->broken = !self->options.table->methods->reopen(self->options.table, &status) ||
 		!read_back(self, &status);
@@ -243,7 +243,7 @@ is_room_again(const committer *self)
 static void
 try_to_leave_failure(committer *self)
 {
-	uint64_t	now = monotonic_ms();
+	uint64_t	now = committer_now_ms();
 
 	if (now < self->next_retry_ms)
 		return;
@@ -256,7 +256,12 @@ try_to_leave_failure(committer *self)
 		return;
 	}
 	if (self->broken)
+	{
 		reopen(self);
+		/* What was being written when it broke may be in the store. */
+		if (!self->broken)
+			vectors_reload(self->options.vectors, self->version);
+	}
 	if (self->broken || !self->full)
 		return;
 	if (!is_room_again(self))
@@ -271,7 +276,7 @@ try_to_leave_failure(committer *self)
 void
 committer_tick(committer *self)
 {
-	uint64_t	now = monotonic_ms();
+	uint64_t	now = committer_now_ms();
 
 	if (self->more_to_count && !self->broken)
 		count_step(self);

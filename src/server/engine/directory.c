@@ -50,6 +50,7 @@ struct data_directory
 {
 	char	   *path;
 	char	   *database;
+	char	   *vectors;
 	int			fd;
 	int			lock;
 	bool		sync;
@@ -420,6 +421,8 @@ directory_open(const engine_options *options, engine_log log, engine_status *sta
 	self->path = engine_strdup(options->data_dir);
 	self->database = engine_malloc(strlen(self->path) + sizeof("/db"));
 	sprintf(self->database, "%s/db", self->path);
+	self->vectors = engine_malloc(strlen(self->path) + sizeof("/vectors"));
+	sprintf(self->vectors, "%s/vectors", self->path);
 	self->fd = -1;
 	self->lock = -1;
 	self->sync = options->sync;
@@ -443,6 +446,7 @@ directory_close(data_directory *self)
 		close(self->fd);
 	free(self->identity.owner);
 	free(self->database);
+	free(self->vectors);
 	free(self->path);
 	free(self);
 }
@@ -457,6 +461,12 @@ const char *
 directory_database(const data_directory *self)
 {
 	return self->database;
+}
+
+const char *
+directory_vectors(const data_directory *self)
+{
+	return self->vectors;
 }
 
 bool

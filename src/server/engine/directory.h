@@ -8,6 +8,7 @@
  *   RESERVE   up to 16 MiB that are given up when the disk is full
  *   UNCLEAN   written with --sync=off, until the store is closed
  *   db/       RocksDB's
+ *   vectors/  snapshots of vector indexes: made again where they are missing
  */
 #ifndef NORIKVD_ENGINE_DIRECTORY_H
 #define NORIKVD_ENGINE_DIRECTORY_H
@@ -27,6 +28,7 @@ extern data_directory *directory_open(const engine_options *options, engine_log 
 
 extern const char *directory_store_id(const data_directory *self);
 extern const char *directory_database(const data_directory *self);
+extern const char *directory_vectors(const data_directory *self);
 /* Tokens given out before may be lost or live elsewhere: the term must rise. */
 extern bool directory_needs_new_term(const data_directory *self);
 /* The term is on disk: records the identity, and that writes may be lost. */

@@ -139,7 +139,7 @@ typedef struct engine_index
 typedef enum engine_index_state
 {
 	ENGINE_INDEX_READY,
-	ENGINE_INDEX_LOADING,		/* searches are exact, and read the store */
+	ENGINE_INDEX_LOADING,		/* searches are UNAVAILABLE, and say how far it is */
 	ENGINE_INDEX_TOO_LARGE		/* for the memory: it cannot be searched */
 } engine_index_state;
 
@@ -179,10 +179,7 @@ typedef struct engine_search
 	uint32_t	k;
 	uint32_t	ef;				/* width of the beam; 0: the engine's */
 	bool		include_vectors;
-	bool		exact;
-	bool		after;			/* only what comes after this match, exactly */
-	float		after_distance;
-	engine_slice after_id;
+	bool		exact;			/* reads every vector */
 	engine_consistency consistency;
 } engine_search;
 
@@ -191,7 +188,6 @@ typedef struct engine_matches
 	const engine_vector *matches;	/* ascending by distance */
 	size_t		n_matches;
 	bool		exact;			/* the true nearest, ties by id */
-	bool		last;			/* there is nothing after these */
 } engine_matches;
 
 /* Valid during the callback only; matches is NULL where status is not OK. */
@@ -254,7 +250,7 @@ typedef enum engine_op_kind
 	/* Counts what it deletes: about a second for a million keys, and other writes
 	 * of a local engine wait so long. */
 	ENGINE_DELETE_RANGE = 5,
-	/* key is an id in space, value its floats as the machine has them. */
+	/* key is an id in space, value its floats as the machine has them, aligned. */
 	ENGINE_VECTOR_PUT = 6,
 	ENGINE_VECTOR_DELETE = 7,
 	/* Alone in their unit. */
@@ -340,8 +336,9 @@ typedef struct engine_unit
 	 */
 	engine_code (*may_start) (void *arg);
 	void	   *arg;
-	struct engine_unit *next;	/* these two are the engine's, while it has the unit */
+	struct engine_unit *next;	/* these three are the engine's, while it has the unit */
 	size_t		bytes;
+	bool		puts_vectors;
 	void		(*done) (void *arg, const engine_outcome *outcome);
 } engine_unit;
 

@@ -36,6 +36,7 @@ local_info(engine *base, engine_info *info)
 		.add = true,
 		.watch = true,
 		.quotas = true,
+		.vectors = true,
 		.max_ops = UNIT_MAX_OPS,
 		.max_conditions = UNIT_MAX_OPS,
 		.max_bytes = UNIT_MAX_BYTES,
@@ -84,6 +85,29 @@ local_usage(engine *base, engine_slice prefix, engine_usage_done done, void *arg
 }
 
 static void
+local_list_indexes(engine *base, engine_slice prefix, engine_indexes_done done, void *arg)
+{
+	vectors_list(((local_engine *) base)->vectors, prefix, done, arg);
+}
+
+static void
+local_get_vectors(engine *base, engine_slice space, const engine_slice *ids,
+				  size_t n_ids, engine_consistency consistency, engine_vectors_done done,
+				  void *arg)
+{
+	/* The newest state is at hand, whatever is asked for. */
+	(void) consistency;
+	vectors_get(((local_engine *) base)->vectors, space, ids, n_ids, done, arg);
+}
+
+static void
+local_search(engine *base, const engine_search *search, engine_search_done done,
+			 void *arg)
+{
+	vectors_search(((local_engine *) base)->vectors, search, done, arg);
+}
+
+static void
 local_close(engine *base)
 {
 	local_engine *self = (local_engine *) base;
@@ -93,6 +117,8 @@ local_close(engine *base)
 		at_rest = committer_stop(self->committer);
 	feed_free(self->feed);
 	quotas_free(self->quotas);
+	if (self->vectors != NULL)
+		vectors_close(self->vectors, at_rest);
 	if (self->table != NULL)
 		self->table->methods->close(self->table);
 	if (self->directory != NULL)
@@ -116,6 +142,9 @@ static const engine_methods local_methods = {
 	.watch_cancel = feed_cancel,
 	.watch_close = feed_close,
 	.usage = local_usage,
+	.list_indexes = local_list_indexes,
+	.get_vectors = local_get_vectors,
+	.search = local_search,
 	.close = local_close,
 };
 
@@ -211,6 +240,23 @@ open_quotas(local_engine *self, engine_status *status)
 }
 
 static bool
+open_vectors(local_engine *self, const engine_options *options, engine_version last,
+			 engine_status *status)
+{
+	vectors_options of_vectors = {
+		.table = self->table,
+		.max_memory = options->max_vector_memory,
+		.last = last,
+		.log = self->log,
+	};
+
+	if (self->directory != NULL)
+		of_vectors.directory = directory_vectors(self->directory);
+	self->vectors = vectors_open(&of_vectors, status);
+	return self->vectors != NULL;
+}
+
+static bool
 start(local_engine *self, const engine_options *options, engine_status *status)
 {
 	committer_options committing = {
@@ -230,7 +276,10 @@ start(local_engine *self, const engine_options *options, engine_status *status)
 	self->feed = feed_new(options->max_memory / HISTORY_SHARE, committing.last);
 	committing.feed = self->feed;
 	committing.quotas = self->quotas;
+	if (!open_vectors(self, options, committing.last, status))
+		return false;
 	committing.table = self->table;
+	committing.vectors = self->vectors;
 	self->committer = committer_start(&committing, status);
 	return self->committer != NULL;
 }

@@ -8,6 +8,7 @@
 #include "directory.h"
 #include "store_time.h"
 #include "table.h"
+#include "vectors.h"
 
 typedef struct local_engine
 {
@@ -17,6 +18,7 @@ typedef struct local_engine
 	table	   *table;
 	data_directory *directory;		/* NULL: nothing on disk */
 	store_time	time;
+	vectors    *vectors;
 	committer  *committer;
 	feed	   *feed;
 	quotas	   *quotas;

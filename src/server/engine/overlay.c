@@ -174,6 +174,7 @@ overlay_load(overlay *self, table *from, engine_status *status)
 
 	status_ok(status);
 	good = load_space(self, from, TABLE_DATA, status) &&
+		load_space(self, from, TABLE_VECTOR, status) &&
 		load_space(self, from, TABLE_IDEMPOTENCY, status);
 	self->wanted = NULL;
 	return good;

@@ -23,7 +23,7 @@ typedef struct pending
 	bool		known;			/* read, to be read, or given */
 	bool		stored;			/* there are bytes for it, perhaps expired */
 	bool		value_kept;
-	entry		entry;			/* TABLE_DATA */
+	entry		entry;			/* TABLE_DATA, TABLE_VECTOR */
 	engine_slice record;		/* TABLE_IDEMPOTENCY */
 	struct pending *next_wanted;
 } pending;

@@ -12,6 +12,8 @@
 #include "idempotency.h"
 #include "plan_quota.h"
 #include "unit.h"
+#include "vector_plan.h"
+#include "vector_unit.h"
 #include "words.h"
 
 /* A range of up to this many keys is deleted one by one; RocksDB's range
@@ -194,6 +196,11 @@ check_op(batch *self, plan *of, size_t i)
 		check_quota_op(self, op, result);
 		return;
 	}
+	if ((op_on_vector(op) || op_on_index(op)) &&
+		!vector_plan_check(self, op, at, result))
+		return;
+	if (op_on_index(op))
+		return;
 	if (!condition_holds(self, op, at->key))
 	{
 		fail_mismatch(self, op, at->key, result);
@@ -204,6 +211,8 @@ check_op(batch *self, plan *of, size_t i)
 		result->version = at->key->entry.version;
 	else if (op->kind == ENGINE_ADD)
 		check_add(self, op, at, result);
+	else if (op->kind == ENGINE_VECTOR_PUT)
+		vector_plan_reserve(self, op, at, result);
 }
 
 /* ---- Application ---- */
@@ -340,6 +349,8 @@ apply_op(batch *self, plan *of, size_t i, engine_version version)
 		case ENGINE_VECTOR_DELETE:
 		case ENGINE_INDEX_CREATE:
 		case ENGINE_INDEX_DROP:
+			vector_plan_apply(self, op, at, version);
+			break;
 		case ENGINE_CHECK:
 			break;
 	}
@@ -388,6 +399,8 @@ decide_atomic(batch *self, plan *of)
 		plan_admit(self, of, 0, n, &at_fault);
 	if (at_fault < n)
 	{
+		if (of->on_vectors)
+			vector_plan_undone(of);
 		fail_atomic(of, at_fault);
 		return false;
 	}
@@ -428,8 +441,16 @@ needs_room(const engine_unit *unit)
 {
 	for (size_t i = 0; i < unit->n_ops; i++)
 	{
-		if (unit->ops[i].kind == ENGINE_PUT || unit->ops[i].kind == ENGINE_ADD)
-			return true;
+		switch (unit->ops[i].kind)
+		{
+			case ENGINE_PUT:
+			case ENGINE_ADD:
+			case ENGINE_VECTOR_PUT:
+			case ENGINE_INDEX_CREATE:
+				return true;
+			default:
+				break;
+		}
 	}
 	return false;
 }

@@ -22,6 +22,8 @@ typedef enum table_space
 	TABLE_DATA,					/* key -> entry */
 	TABLE_EXPIRY,				/* instant, key -> nothing */
 	TABLE_IDEMPOTENCY,			/* remembered answers */
+	TABLE_INDEX,				/* namespace -> index of vectors */
+	TABLE_VECTOR,				/* index, id -> entry */
 	TABLE_SPACES
 } table_space;
 

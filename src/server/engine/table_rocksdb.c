@@ -55,7 +55,7 @@ struct table_iterator
 
 /* META is first: RocksDB wants the default family. */
 static const char *const space_names[TABLE_SPACES] = {
-	"default", "data", "expiry", "idempotency"
+	"default", "data", "expiry", "idempotency", "index", "vector"
 };
 
 /* ---- Errors ---- */

@@ -11,6 +11,7 @@
 
 #include "idempotency.h"
 #include "util.h"
+#include "vector_unit.h"
 
 /* ---- Fingerprint ---- */
 
@@ -52,6 +53,11 @@ engine_unit_fingerprint(engine_unit *unit)
 		hash_slice(&state, op->key);
 		hash_slice(&state, op->value);
 		hash_slice(&state, op->end_key);
+		if (!op_on_vector(op) && !op_on_index(op))
+			continue;
+		hash_slice(&state, op->space);
+		hash_number(&state, op->index.dimensions);
+		hash_number(&state, (uint64_t) op->index.metric << 8 | op->index.type);
 	}
 	hash = XXH3_128bits_digest(&state);
 	unit->fingerprint[0] = hash.high64;
@@ -113,6 +119,8 @@ check_op(const engine_op *op, engine_status *status)
 {
 	bool		writes = op->kind == ENGINE_PUT || op->kind == ENGINE_ADD;
 
+	if (op_on_vector(op) || op_on_index(op))
+		return vector_unit_check_op(op, status);
 	if ((op->kind < ENGINE_PUT || op->kind > ENGINE_DELETE_RANGE) && !sets_quota(op))
 	{
 		status_set(status, ENGINE_INVALID_ARGUMENT, "unknown kind of operation %d",
@@ -137,8 +145,12 @@ compare_ops(const void *a, const void *b)
 {
 	const engine_op *const *left = a;
 	const engine_op *const *right = b;
-	int			order = slice_compare((*left)->key, (*right)->key);
+	int			order = op_on_vector(*left) - op_on_vector(*right);
 
+	if (order == 0 && op_on_vector(*left))
+		order = slice_compare((*left)->space, (*right)->space);
+	if (order == 0)
+		order = slice_compare((*left)->key, (*right)->key);
 	if (order != 0)
 		return order;
 	/* A range comes first, so that its first key is found to be in it. */
@@ -152,6 +164,13 @@ reaches(const engine_op *range, engine_slice key)
 	return range->end_key.size == 0 || slice_compare(key, range->end_key) < 0;
 }
 
+static bool
+same_key(const engine_op *a, const engine_op *b)
+{
+	return op_on_vector(a) == op_on_vector(b) && slice_equal(a->key, b->key) &&
+		(!op_on_vector(a) || slice_equal(a->space, b->space));
+}
+
 /* In key order, what meets anything before it meets its neighbour or the range
  * that reaches furthest. */
 static const engine_op *
@@ -163,7 +182,7 @@ find_meeting(const engine_op **sorted, size_t n)
 	{
 		const engine_op *op = sorted[i];
 
-		if (range != NULL && reaches(range, op->key))
+		if (range != NULL && !op_on_vector(op) && reaches(range, op->key))
 			return op;
 		if (op->kind == ENGINE_DELETE_RANGE)
 		{
@@ -171,7 +190,7 @@ find_meeting(const engine_op **sorted, size_t n)
 				range = op;
 		}
 		else if (i > 0 && sorted[i - 1]->kind != ENGINE_DELETE_RANGE &&
-				 slice_equal(sorted[i - 1]->key, op->key))
+				 same_key(sorted[i - 1], op))
 			return op;
 	}
 	return NULL;
@@ -199,7 +218,8 @@ check_no_key_twice(const engine_unit *unit, engine_outcome *outcome)
 
 	outcome->operation = twice - unit->ops;
 	status_set(&outcome->status, ENGINE_INVALID_ARGUMENT,
-			   "two operations on key \"%s\" in one commit",
+			   "two operations on %s \"%s\" in one commit",
+			   op_on_vector(twice) ? "vector" : "key",
 			   slice_show(twice->key, shown, sizeof(shown)));
 	return false;
 }
@@ -229,6 +249,7 @@ unit_check(engine_unit *unit, engine_outcome *outcome)
 {
 	outcome->operation = -1;
 	unit->bytes = 0;
+	unit->puts_vectors = false;
 	for (size_t i = 0; i < unit->n_ops; i++)
 	{
 		const engine_op *op = &unit->ops[i];
@@ -238,7 +259,15 @@ unit_check(engine_unit *unit, engine_outcome *outcome)
 			outcome->operation = (int64_t) i;
 			return false;
 		}
-		unit->bytes += op->key.size + op->value.size + op->end_key.size;
+		unit->puts_vectors = unit->puts_vectors || op->kind == ENGINE_VECTOR_PUT;
+		if (op_on_index(op) && unit->n_ops > 1)
+		{
+			status_set(&outcome->status, ENGINE_INVALID_ARGUMENT,
+					   "an index is created or dropped in a commit of its own");
+			outcome->operation = (int64_t) i;
+			return false;
+		}
+		unit->bytes += op->key.size + op->value.size + op->end_key.size + op->space.size;
 	}
 	if (!check_total(unit, &outcome->status))
 		return false;
@@ -252,7 +281,8 @@ unit_stands_alone(const engine_unit *unit)
 {
 	for (size_t i = 0; i < unit->n_ops; i++)
 	{
-		if (unit->ops[i].kind == ENGINE_DELETE_RANGE || sets_quota(&unit->ops[i]))
+		if (unit->ops[i].kind == ENGINE_DELETE_RANGE || sets_quota(&unit->ops[i]) ||
+			op_on_index(&unit->ops[i]))
 			return true;
 	}
 	return false;

@@ -104,6 +104,40 @@ slice_show(engine_slice key, char *buffer, size_t size)
 	return buffer;
 }
 
+/* How many bytes a character has that begins with this one; 0: none does. */
+static size_t
+utf8_length(unsigned char first)
+{
+	return first < 0x80 ? 1 : first < 0xc2 ? 0 : first < 0xe0 ? 2
+		: first < 0xf0 ? 3 : first < 0xf5 ? 4 : 0;
+}
+
+/* Neither longer than need be, nor a surrogate, nor beyond the last code point. */
+bool
+utf8_valid(engine_slice text)
+{
+	const unsigned char *at = (const unsigned char *) text.data;
+	const unsigned char *end = at + text.size;
+
+	while (at < end)
+	{
+		size_t		length = utf8_length(*at);
+
+		if (length == 0 || length > (size_t) (end - at))
+			return false;
+		for (size_t i = 1; i < length; i++)
+		{
+			if ((at[i] & 0xc0) != 0x80)
+				return false;
+		}
+		if ((at[0] == 0xe0 && at[1] < 0xa0) || (at[0] == 0xed && at[1] > 0x9f) ||
+			(at[0] == 0xf0 && at[1] < 0x90) || (at[0] == 0xf4 && at[1] > 0x8f))
+			return false;
+		at += length;
+	}
+	return true;
+}
+
 void
 random_uuid(char text[37])
 {

@@ -55,6 +55,8 @@ extern const char *slice_show(engine_slice key, char *buffer, size_t size);
 
 #define SLICE_SHOWN 96
 
+extern bool utf8_valid(engine_slice text);
+
 /* A new UUID, version 4, as text. */
 extern void random_uuid(char text[37]);
 

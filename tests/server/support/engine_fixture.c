@@ -117,6 +117,7 @@ fixture_try_open(fixture *self, engine_status *status)
 		.sync = self->sync,
 		.adopt = self->adopt,
 		.max_memory = self->max_memory,
+		.max_vector_memory = self->max_vector_memory,
 		.max_idempotency = self->max_idempotency,
 		.owner = self->owner,
 		.log = log_to_stderr,

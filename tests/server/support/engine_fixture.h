@@ -27,6 +27,7 @@ typedef struct fixture
 	const char *owner;
 	uint64_t	max_idempotency;
 	uint64_t	max_memory;
+	uint64_t	max_vector_memory;	/* 0: no limit */
 	bool		system_clock;
 	engine	   *engine;
 	engine_clock clock;

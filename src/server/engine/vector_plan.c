@@ -1,0 +1,213 @@
+/*
+ * vector_plan.c - checks, and writes, vectors and their indexes.
+ *
+ * A unit that creates or drops an index is a batch of its own, so that the indexes
+ * that a batch finds when it is gathered are those that there are when it is decided.
+ */
+#include "vector_plan.h"
+
+#include "vector_entry.h"
+#include "vector_unit.h"
+#include "vectors.h"
+
+/* ---- Gathering ---- */
+
+step
+vector_plan_step(batch *self, const engine_op *op)
+{
+	step		made = {.space = vectors_find(self->vectors, op->space)};
+	char	   *key;
+
+	if (op_on_index(op) || made.space == NULL)
+		return made;
+	key = arena_alloc(&self->memory, VECTOR_KEY_SIZE(op->key.size));
+	made.key = overlay_find(&self->overlay, TABLE_VECTOR,
+							vector_key(vector_space_created(made.space), op->key, key));
+	/* Nobody asks whether there was one: a put need not look. */
+	if (op->kind != ENGINE_VECTOR_PUT || op->condition != ENGINE_IF_ANY)
+		overlay_want(&self->overlay, made.key);
+	return made;
+}
+
+/* ---- Checks ---- */
+
+static bool
+refuse(engine_result *result, engine_code code, engine_slice text)
+{
+	result->code = code;
+	result->text = text;
+	return false;
+}
+
+static bool
+check_create(batch *self, const engine_op *op, const step *of, engine_result *result)
+{
+	const engine_index *present;
+	char		shown[SLICE_SHOWN];
+
+	if (of->space == NULL)
+		return true;
+	present = vector_space_index(of->space);
+	result->existed = true;
+	if (index_equal(present, &op->index))
+	{
+		result->version = vector_space_created(of->space);
+		return true;
+	}
+	return refuse(result, ENGINE_ALREADY_EXISTS,
+				  arena_printf(&self->memory,
+							   "namespace \"%s\" has an index with other parameters: "
+							   "%u dimensions, %s, %s",
+							   slice_show(op->space, shown, sizeof(shown)),
+							   present->dimensions, metric_name(present->metric),
+							   index_type_name(present->type)));
+}
+
+static bool
+check_put(batch *self, const engine_op *op, const step *of, engine_result *result)
+{
+	const engine_index *index = vector_space_index(of->space);
+	size_t		dimensions = op->value.size / sizeof(float);
+	char		shown[SLICE_SHOWN];
+	vector_status wrong;
+
+	slice_show(op->space, shown, sizeof(shown));
+	if (dimensions != index->dimensions)
+		return refuse(result, ENGINE_INVALID_ARGUMENT,
+					  arena_printf(&self->memory,
+								   "vector: %zu dimensions, namespace \"%s\" has %u",
+								   dimensions, shown, index->dimensions));
+	/* What the index would not take must not be stored. */
+	if (vector_check((vector_metric) index->metric, index->dimensions,
+					 (const float *) (const void *) op->value.data, dimensions,
+					 &wrong) != VECTOR_OK)
+		return refuse(result, ENGINE_INVALID_ARGUMENT,
+					  arena_printf(&self->memory, "%s (namespace \"%s\")", wrong.text,
+								   shown));
+	return true;
+}
+
+bool
+vector_plan_check(batch *self, const engine_op *op, const step *of,
+				  engine_result *result)
+{
+	char		shown[SLICE_SHOWN];
+
+	if (op->kind == ENGINE_INDEX_CREATE)
+		return check_create(self, op, of, result);
+	if (op->kind == ENGINE_INDEX_DROP)
+	{
+		result->existed = of->space != NULL;
+		return true;
+	}
+	if (of->space == NULL)
+		return refuse(result, ENGINE_NOT_FOUND,
+					  arena_printf(&self->memory, "namespace \"%s\" has no vector index",
+								   slice_show(op->space, shown, sizeof(shown))));
+	return op->kind != ENGINE_VECTOR_PUT || check_put(self, op, of, result);
+}
+
+void
+vector_plan_reserve(batch *self, const engine_op *op, step *of, engine_result *result)
+{
+	engine_status status;
+
+	of->reserved = vector_space_reserve(of->space, op->key.size, &status);
+	if (!of->reserved)
+		refuse(result, status.code, arena_printf(&self->memory, "%s", status.text));
+}
+
+/* ---- Application ---- */
+
+static void
+write_index(batch *self, const engine_op *op, engine_version version)
+{
+	index_entry made = {op->index, version};
+	char		buffer[INDEX_ENTRY_SIZE];
+
+	self->table->methods->put(self->table, TABLE_INDEX, op->space,
+							  index_entry_encode(&made, buffer), slice_of(NULL, 0));
+}
+
+static void
+delete_index(batch *self, const engine_op *op, const step *of)
+{
+	const table_methods *methods = self->table->methods;
+	engine_version created = vector_space_created(of->space);
+	char		start[8];
+	char		end[8];
+
+	methods->delete(self->table, TABLE_INDEX, op->space);
+	methods->delete_range(self->table, TABLE_VECTOR, vector_key_start(created, start),
+						  vector_key_end(created, end));
+}
+
+static void
+write_vector(batch *self, const engine_op *op, step *of, engine_version version)
+{
+	entry		written = {.version = version, .value = op->value};
+	char		head[ENTRY_HEAD_SIZE];
+
+	self->table->methods->put(self->table, TABLE_VECTOR, of->key->key,
+							  entry_head(&written, head), op->value);
+	of->key->stored = true;
+	of->key->entry = written;
+}
+
+void
+vector_plan_apply(batch *self, const engine_op *op, step *of, engine_version version)
+{
+	of->applied = version;
+	switch (op->kind)
+	{
+		case ENGINE_VECTOR_PUT:
+			write_vector(self, op, of, version);
+			break;
+		case ENGINE_VECTOR_DELETE:
+			self->table->methods->delete(self->table, TABLE_VECTOR, of->key->key);
+			of->key->stored = false;
+			break;
+		case ENGINE_INDEX_CREATE:
+			write_index(self, op, version);
+			break;
+		case ENGINE_INDEX_DROP:
+			delete_index(self, op, of);
+			break;
+		default:
+			break;
+	}
+}
+
+/* ---- After the write ---- */
+
+void
+vector_plan_written(batch *self, const plan *of)
+{
+	for (size_t i = 0; i < of->unit->n_ops; i++)
+	{
+		const engine_op *op = &of->unit->ops[i];
+		const step *at = &of->steps[i];
+
+		if (at->applied.index == 0)
+			continue;
+		if (op->kind == ENGINE_VECTOR_PUT)
+			vector_space_put(at->space, op->key, at->applied, op->value);
+		else if (op->kind == ENGINE_VECTOR_DELETE)
+			vector_space_delete(at->space, op->key);
+		else if (op->kind == ENGINE_INDEX_CREATE)
+			vectors_create(self->vectors, op->space, &op->index, at->applied);
+		else if (op->kind == ENGINE_INDEX_DROP)
+			vectors_drop(self->vectors, at->space);
+	}
+}
+
+void
+vector_plan_undone(plan *of)
+{
+	for (size_t i = 0; i < of->unit->n_ops; i++)
+	{
+		if (of->steps[i].reserved)
+			vector_space_unreserve(of->steps[i].space, of->unit->ops[i].key.size);
+		of->steps[i].reserved = false;
+	}
+}
