@@ -16,7 +16,9 @@ SQL_PARTS := version connection keys bulk update stat \
 	vector/distance \
 	vector/embedder \
 	patterns/session \
-	patterns/tenant
+	patterns/tenant \
+	patterns/ratelimit
+
 DATA_built := norikv--$(EXTVERSION).sql
 EXTRA_CLEAN := $(DATA_built)
 
@@ -33,6 +35,7 @@ REGRESS := extension version options literals keys values encoding bulk scan upd
 	fence \
 	inventory \
 	lock \
+	ratelimit \
 	session \
 	fdw_read fdw_read_encoding fdw_read_plans fdw_read_random fdw_import \
 	fdw_write fdw_write_conflict fdw_write_savepoint fdw_write_expiry fdw_write_limits \

@@ -225,9 +225,10 @@ want_keys(Loop *loop, const NorikvCommit *commit)
 	for (int i = 0; i < commit->n_wanted; i++)
 	{
 		norikv_slice wanted = commit->wanted[i];
+		void *copy = palloc(wanted.size);
 
-		keys[loop->n_keys++] =
-			(norikv_slice){pnstrdup(wanted.data, wanted.size), wanted.size};
+		memcpy(copy, wanted.data, wanted.size);
+		keys[loop->n_keys++] = (norikv_slice){copy, wanted.size};
 	}
 	loop->keys = keys;
 	MemoryContextSwitchTo(old_context);
