@@ -384,8 +384,8 @@ Graph::link(tableint slot)
 	allocate_upper(slot, own);
 
 	Lease		lease(*this);
-	std::unique_lock<std::mutex> self(link_list_locks_[slot]);
 	std::unique_lock<std::mutex> top(global);
+	std::unique_lock<std::mutex> self(link_list_locks_[slot]);
 	uint64_t	entry = entry_.load(std::memory_order_relaxed);
 	int			highest = entry == NO_ENTRY ? -1 : (int) (entry >> 32);
 	tableint	at = (tableint) entry;
