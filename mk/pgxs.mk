@@ -12,6 +12,7 @@ SQL_PARTS := version connection keys bulk update stat \
 	patterns/event \
 	patterns/fence \
 	patterns/inventory \
+	patterns/job \
 	patterns/lock \
 	vector/distance \
 	vector/embedder \
@@ -34,6 +35,7 @@ REGRESS := extension version options literals keys values encoding bulk scan upd
 	event \
 	fence \
 	inventory \
+	job \
 	lock \
 	ratelimit \
 	session \

@@ -80,6 +80,7 @@ _PG_init(void)
 {
 	define_settings();
 	NorikvConnectionInit();
+	NorikvJobInit();
 	NorikvTransactionInit();
 	NorikvLockInit();
 	NorikvCallInit();

@@ -141,18 +141,6 @@ raise_not_had(const Wish *wish)
 			errhint("lock_holder() tells who has it, and until when."));
 }
 
-static void
-require_keeper(const Wish *wish)
-{
-	if (!NorikvLeasesAreShared())
-		ereport(ERROR, errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				errmsg("%s needs norikv's background worker", wish->sql_name),
-				errdetail("It keeps the lock alive and releases it after the end of the "
-						  "transaction."),
-				errhint("Add norikv to \"shared_preload_libraries\" and restart "
-						"PostgreSQL."));
-}
-
 /* name, ttl, and where it waits, wait; the token, or NULL. */
 static Datum
 acquire(FunctionCallInfo fcinfo, Wish *wish)
@@ -165,7 +153,8 @@ acquire(FunctionCallInfo fcinfo, Wish *wish)
 	if (wish->waits)
 		wish->until_us = deadline_argument(fcinfo, 2, &wish->wait_ms);
 	if (wish->in_transaction)
-		require_keeper(wish);
+		NorikvRequireKeeper(wish->sql_name, "It keeps the lock alive and releases it "
+											"after the end of the transaction.");
 	NorikvRequireAtomicCas(wish->connection, wish->sql_name);
 
 	lock = find_held(wish);

@@ -18,6 +18,8 @@
 
 /* ---- lock_request.c: requests for one lock, and what their answers mean ---- */
 
+/* For people: which backend of which PostgreSQL. palloc'd. */
+extern char *NorikvOwnerName(void);
 /* The lock's document; token 0: the key is to be created. palloc'd. */
 extern norikv_slice NorikvLockDocument(const char *nonce, int64 token);
 /*
@@ -32,6 +34,10 @@ extern bool NorikvLockRenew(NorikvConnection *connection, NorikvLease *lease,
 							uint64 ttl_ms);
 /* The same; the claim never ends. */
 extern bool NorikvLockDelete(NorikvConnection *connection, NorikvLease *lease);
+
+/* ---- job.c: run_once(), whose claim is a lease, too ---- */
+
+extern void NorikvJobInit(void);
 
 /* ---- lock_wait.c ---- */
 

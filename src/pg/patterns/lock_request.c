@@ -35,9 +35,8 @@ typedef enum Finding
 
 /* ---- The document ---- */
 
-/* For people: which backend of which PostgreSQL. */
-static void
-append_owner(StringInfo json)
+char *
+NorikvOwnerName(void)
 {
 	char host[256];
 
@@ -49,7 +48,7 @@ append_owner(StringInfo json)
 		if (*c <= ' ' || *c > '~')
 			*c = '?';
 	}
-	NorikvAppendJsonText(json, psprintf("%s:%d/%d", host, PostPortNumber, MyProcPid));
+	return psprintf("%s:%d/%d", host, PostPortNumber, MyProcPid);
 }
 
 norikv_slice
@@ -59,7 +58,7 @@ NorikvLockDocument(const char *nonce, int64 token)
 
 	initStringInfo(&json);
 	appendStringInfoString(&json, "{\"owner\":");
-	append_owner(&json);
+	NorikvAppendJsonText(&json, NorikvOwnerName());
 	appendStringInfo(&json, ",\"nonce\":\"%s\",\"acquiredAt\":" INT64_FORMAT, nonce,
 					 (GetCurrentTimestamp() + MICROSECONDS_TO_UNIX_EPOCH) / 1000);
 	if (token != 0)

@@ -90,6 +90,7 @@ norikv_sql_lock_holder(PG_FUNCTION_ARGS)
 static const char *const kind_names[] = {
 	[NORIKV_LEASE_LOCK] = "lock",
 	[NORIKV_LEASE_CAMPAIGN] = "campaign",
+	[NORIKV_LEASE_JOB] = "job",
 };
 
 static bool

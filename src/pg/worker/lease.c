@@ -108,6 +108,17 @@ NorikvLeasesAreShared(void)
 	return shared != NULL;
 }
 
+void
+NorikvRequireKeeper(const char *sql_name, const char *detail)
+{
+	if (shared != NULL)
+		return;
+	ereport(ERROR, errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			errmsg("%s needs norikv's background worker", sql_name),
+			errdetail("%s", detail),
+			errhint("Add norikv to \"shared_preload_libraries\" and restart PostgreSQL."));
+}
+
 int
 NorikvLeaseSlots(void)
 {

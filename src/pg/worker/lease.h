@@ -45,7 +45,8 @@ typedef enum NorikvLeaseState
 typedef enum NorikvLeaseKind
 {
 	NORIKV_LEASE_LOCK,
-	NORIKV_LEASE_CAMPAIGN
+	NORIKV_LEASE_CAMPAIGN,
+	NORIKV_LEASE_JOB
 } NorikvLeaseKind;
 
 typedef enum NorikvLeaseUser
@@ -118,6 +119,8 @@ extern void NorikvMakeNonce(char nonce[NORIKV_NONCE_SIZE + 1]);
 extern void NorikvLeaseInit(void);
 /* Whether there is shared memory for them, and so somebody who renews them. */
 extern bool NorikvLeasesAreShared(void);
+/* 55000 where there is none; the detail says what it is needed for. */
+extern void NorikvRequireKeeper(const char *sql_name, const char *detail);
 /*
  * A slot, in state TAKING and claimed by the caller. 0A000 where it does not fit,
  * 53400 where all norikv.max_leases are in use. NULL nonce: one is made.
