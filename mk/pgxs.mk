@@ -9,16 +9,21 @@ OBJS := $(patsubst %.c,%.o,$(wildcard src/pg/*.c src/pg/*/*.c))
 SQL_PARTS := version connection keys bulk update stat \
 	cache/cache \
 	patterns/counter \
+	patterns/dedup \
+	patterns/document_search \
 	patterns/event \
 	patterns/fence \
 	patterns/inventory \
 	patterns/job \
 	patterns/lock \
-	vector/distance \
-	vector/embedder \
+	patterns/ratelimit \
+	patterns/recommendation \
 	patterns/session \
 	patterns/tenant \
-	patterns/ratelimit
+	vector/distance \
+	vector/embedder \
+	vector/index \
+	vector/vectors
 
 DATA_built := norikv--$(EXTVERSION).sql
 EXTRA_CLEAN := $(DATA_built)

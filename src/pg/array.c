@@ -4,6 +4,8 @@
 #include "pg_norikv.h"
 
 #include "catalog/pg_type.h"
+#include "common/hashfn.h"
+#include "port/pg_bitutils.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -88,4 +90,39 @@ NorikvElementKey(const NorikvElements *elements, int i)
 				errmsg("argument \"%s\" must not contain nulls, but element %d is one",
 					   "keys", i + 1));
 	return NorikvKeyFromDatum(elements->values[i], elements->type != BYTEAOID, "keys");
+}
+
+/*
+ * The elements to send: two operations on one key are none of a server's business,
+ * so of equal keys only the last counts, as if they were written one by one.
+ */
+int
+NorikvLastOfEqualKeys(const norikv_slice *keys, int count, int *chosen)
+{
+	uint32 size = pg_nextpower2_32(Max(count, 1) * 2);
+	int *table = palloc(sizeof(int) * size);
+	bool *replaced = palloc0(sizeof(bool) * Max(count, 1));
+	int n_chosen = 0;
+
+	memset(table, -1, sizeof(int) * size);
+	for (int i = 0; i < count; i++)
+	{
+		uint32 slot = hash_bytes(keys[i].data, keys[i].size) & (size - 1);
+
+		while (table[slot] >= 0 && (keys[table[slot]].size != keys[i].size ||
+									memcmp(keys[table[slot]].data, keys[i].data,
+										   keys[i].size) != 0))
+			slot = (slot + 1) & (size - 1);
+		if (table[slot] >= 0)
+			replaced[table[slot]] = true;
+		table[slot] = i;
+	}
+	for (int i = 0; i < count; i++)
+	{
+		if (!replaced[i])
+			chosen[n_chosen++] = i;
+	}
+	pfree(table);
+	pfree(replaced);
+	return n_chosen;
 }

@@ -469,3 +469,89 @@ NorikvStartUsage(NorikvConnection *connection, norikv_slice prefix)
 	START(call, norikv_usage(connection->client, prefix, NULL));
 	return call;
 }
+
+/* ---- Vectors ---- */
+
+NorikvCall *
+NorikvStartCreateIndex(NorikvConnection *connection, norikv_slice space,
+					   uint32 dimensions, norikv_distance distance,
+					   norikv_index_type type)
+{
+	NorikvCall *call = new_call(connection, NORIKV_CALL_VECTOR_INDEX, space);
+
+	call->subject.write = true;
+	START(call, norikv_vector_create_index(connection->client, space, dimensions,
+										   distance, type, NULL));
+	return call;
+}
+
+NorikvCall *
+NorikvStartDropIndex(NorikvConnection *connection, norikv_slice space)
+{
+	NorikvCall *call = new_call(connection, NORIKV_CALL_VECTOR_INDEX, space);
+
+	call->subject.write = true;
+	START(call, norikv_vector_drop_index(connection->client, space, NULL));
+	return call;
+}
+
+NorikvCall *
+NorikvStartListIndexes(NorikvConnection *connection, norikv_slice prefix)
+{
+	NorikvCall *call = new_call(connection, NORIKV_CALL_VECTOR_INDEX, no_key);
+
+	START(call, norikv_vector_list(connection->client, prefix, NULL));
+	return call;
+}
+
+NorikvCall *
+NorikvStartVectorInsert(NorikvConnection *connection, norikv_slice space, norikv_slice id,
+						const float *vector, uint32 dimensions)
+{
+	NorikvCall *call = new_call(connection, NORIKV_CALL_VECTOR_INSERT, id);
+
+	call->subject.write = true;
+	START(call, norikv_vector_insert(connection->client, space, id, vector, dimensions,
+									 NULL));
+	return call;
+}
+
+NorikvCall *
+NorikvStartVectorDelete(NorikvConnection *connection, norikv_slice space, norikv_slice id)
+{
+	NorikvCall *call = new_call(connection, NORIKV_CALL_VECTOR_DELETE, id);
+
+	call->subject.write = true;
+	START(call, norikv_vector_delete(connection->client, space, id, NULL));
+	return call;
+}
+
+NorikvCall *
+NorikvStartVectorGet(NorikvConnection *connection, norikv_slice space, norikv_slice id)
+{
+	NorikvCall *call = new_call(connection, NORIKV_CALL_VECTOR_GET, id);
+
+	START(call, norikv_vector_get(connection->client, space, id, NULL));
+	return call;
+}
+
+NorikvCall *
+NorikvStartVectorGetMany(NorikvConnection *connection, norikv_slice space,
+						 const norikv_slice *ids, size_t n_ids)
+{
+	NorikvCall *call =
+		new_call(connection, NORIKV_CALL_VECTOR_GET, n_ids == 1 ? ids[0] : no_key);
+
+	START(call, norikv_vector_get_many(connection->client, space, ids, n_ids, NULL));
+	return call;
+}
+
+NorikvCall *
+NorikvStartVectorSearch(NorikvConnection *connection,
+						const norikv_search_request *request)
+{
+	NorikvCall *call = new_call(connection, NORIKV_CALL_VECTOR_SEARCH, no_key);
+
+	START(call, norikv_vector_search(connection->client, request, NULL));
+	return call;
+}

@@ -158,6 +158,31 @@ NorikvFindDocument(NorikvAttempt *attempt, norikv_slice key)
 }
 
 void
+NorikvPutVector(NorikvAttempt *attempt, norikv_slice space, norikv_slice id,
+				const float *vector, uint32 dimensions, norikv_condition condition,
+				norikv_version version)
+{
+	norikv_operation *operation = new_operation(attempt, NORIKV_OP_VECTOR_PUT, id);
+
+	operation->vector_namespace = space;
+	operation->vector = vector;
+	operation->dimensions = dimensions;
+	operation->condition = condition;
+	operation->version = version;
+}
+
+void
+NorikvDeleteVector(NorikvAttempt *attempt, norikv_slice space, norikv_slice id,
+				   norikv_condition condition, norikv_version version)
+{
+	norikv_operation *operation = new_operation(attempt, NORIKV_OP_VECTOR_DELETE, id);
+
+	operation->vector_namespace = space;
+	operation->condition = condition;
+	operation->version = version;
+}
+
+void
 NorikvReadAlso(NorikvAttempt *attempt, norikv_slice key)
 {
 	NorikvCommit *commit = attempt->commit;

@@ -3,9 +3,7 @@
  */
 #include "pg_norikv.h"
 
-#include "common/hashfn.h"
 #include "miscadmin.h"
-#include "port/pg_bitutils.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
@@ -21,41 +19,6 @@
 
 PG_FUNCTION_INFO_V1(norikv_sql_mput);
 PG_FUNCTION_INFO_V1(norikv_sql_mdelete);
-
-/*
- * The elements to send: two operations on one key are none of a server's business,
- * so of equal keys only the last counts, as if they were written one by one.
- */
-static int
-last_of_equal_keys(const norikv_slice *keys, int count, int *chosen)
-{
-	uint32 size = pg_nextpower2_32(Max(count, 1) * 2);
-	int *table = palloc(sizeof(int) * size);
-	bool *replaced = palloc0(sizeof(bool) * Max(count, 1));
-	int n_chosen = 0;
-
-	memset(table, -1, sizeof(int) * size);
-	for (int i = 0; i < count; i++)
-	{
-		uint32 slot = hash_bytes(keys[i].data, keys[i].size) & (size - 1);
-
-		while (table[slot] >= 0 && (keys[table[slot]].size != keys[i].size ||
-									memcmp(keys[table[slot]].data, keys[i].data,
-										   keys[i].size) != 0))
-			slot = (slot + 1) & (size - 1);
-		if (table[slot] >= 0)
-			replaced[table[slot]] = true;
-		table[slot] = i;
-	}
-	for (int i = 0; i < count; i++)
-	{
-		if (!replaced[i])
-			chosen[n_chosen++] = i;
-	}
-	pfree(table);
-	pfree(replaced);
-	return n_chosen;
-}
 
 /* A batch is not atomic: an error says how far it got. */
 static void
@@ -220,7 +183,7 @@ write_many(NorikvConnection *connection, const NorikvElements *keys,
 	for (int i = 0; i < keys->count; i++)
 		slices[i] = NorikvElementKey(keys, i);
 	batch.chosen = palloc(sizeof(int) * Max(keys->count, 1));
-	batch.n_chosen = last_of_equal_keys(slices, keys->count, batch.chosen);
+	batch.n_chosen = NorikvLastOfEqualKeys(slices, keys->count, batch.chosen);
 	batch.batch_size = Min(connection->settings.batch_size, Max(batch.n_chosen, 1));
 	batch.operations = palloc(sizeof(norikv_operation) * batch.batch_size);
 	return send_all(connection, &batch);

@@ -87,6 +87,7 @@ _PG_init(void)
 	NorikvTableInit();
 	NorikvEstimateInit();
 	NorikvLookupJoinInit();
+	NorikvVectorInit();
 	NorikvEmbedderInit();
 
 	if (process_shared_preload_libraries_in_progress)

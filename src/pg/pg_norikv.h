@@ -138,6 +138,11 @@ typedef enum NorikvOperation
 	NORIKV_CALL_WATCH,
 	NORIKV_CALL_QUOTA,
 	NORIKV_CALL_USAGE,
+	NORIKV_CALL_VECTOR_INDEX, /* creates, drops or lists */
+	NORIKV_CALL_VECTOR_INSERT,
+	NORIKV_CALL_VECTOR_DELETE,
+	NORIKV_CALL_VECTOR_GET,
+	NORIKV_CALL_VECTOR_SEARCH,
 	NORIKV_CALL_OPERATIONS /* how many there are */
 } NorikvOperation;
 
@@ -198,6 +203,7 @@ typedef struct NorikvConnection
 	/* Of the tenant functions: the one found last, and when (CLOCK_BOOTTIME). */
 	char *known_tenant;
 	int64 known_tenant_us;
+	List *indexes; /* of NorikvKnownIndex: those of patterns that are known to be there */
 	/* Store time, and when it was (CLOCK_BOOTTIME): not before, not after; 0: not asked */
 	int64 store_time_ms;
 	int64 store_time_after_us;
@@ -286,6 +292,29 @@ extern NorikvCall *NorikvStartKeyedCommit(NorikvConnection *connection,
 										  const norikv_operation *operations,
 										  size_t n_operations,
 										  norikv_slice idempotency_key);
+/* Of vectors; space is the namespace. Finished by NorikvFinishVectors(). */
+extern NorikvCall *NorikvStartCreateIndex(NorikvConnection *connection,
+										  norikv_slice space, uint32 dimensions,
+										  norikv_distance distance,
+										  norikv_index_type type);
+extern NorikvCall *NorikvStartDropIndex(NorikvConnection *connection, norikv_slice space);
+/* Those whose namespace begins with the prefix. */
+extern NorikvCall *NorikvStartListIndexes(NorikvConnection *connection,
+										  norikv_slice prefix);
+extern NorikvCall *NorikvStartVectorInsert(NorikvConnection *connection,
+										   norikv_slice space, norikv_slice id,
+										   const float *vector, uint32 dimensions);
+extern NorikvCall *NorikvStartVectorDelete(NorikvConnection *connection,
+										   norikv_slice space, norikv_slice id);
+extern NorikvCall *NorikvStartVectorGet(NorikvConnection *connection, norikv_slice space,
+										norikv_slice id);
+/* With their versions, which a single get does not have. */
+extern NorikvCall *NorikvStartVectorGetMany(NorikvConnection *connection,
+											norikv_slice space, const norikv_slice *ids,
+											size_t n_ids);
+/* A continued one is a stream: see NorikvNextPage(). */
+extern NorikvCall *NorikvStartVectorSearch(NorikvConnection *connection,
+										   const norikv_search_request *request);
 extern NorikvCall *NorikvStartInfo(NorikvConnection *connection);
 extern NorikvCall *NorikvStartHealth(NorikvConnection *connection);
 extern NorikvCall *NorikvStartWatchCluster(NorikvConnection *connection);
@@ -402,6 +431,8 @@ extern void NorikvKeysArgument(FunctionCallInfo fcinfo, NorikvElements *elements
 extern void NorikvValuesArgument(FunctionCallInfo fcinfo, NorikvElements *elements);
 /* An element of "keys", which must not be null, as key of a call. */
 extern norikv_slice NorikvElementKey(const NorikvElements *elements, int i);
+/* Of equal keys the last one: fills chosen with the others' positions; how many. */
+extern int NorikvLastOfEqualKeys(const norikv_slice *keys, int count, int *chosen);
 
 /* ---- bulk.c: reading many keys ---- */
 
@@ -507,6 +538,13 @@ extern void NorikvDeleteDocument(NorikvAttempt *attempt, NorikvDocument *documen
 extern void NorikvCheckDocument(NorikvAttempt *attempt, NorikvDocument *document);
 extern void NorikvAddToDocument(NorikvAttempt *attempt, NorikvDocument *document,
 								int64 delta);
+/* A vector, on a condition of its own: the loop reads none. */
+extern void NorikvPutVector(NorikvAttempt *attempt, norikv_slice space, norikv_slice id,
+							const float *vector, uint32 dimensions,
+							norikv_condition condition, norikv_version version);
+extern void NorikvDeleteVector(NorikvAttempt *attempt, norikv_slice space,
+							   norikv_slice id, norikv_condition condition,
+							   norikv_version version);
 /* A key that was not read, on condition that there is none. */
 extern void NorikvCreateDocument(NorikvAttempt *attempt, norikv_slice key,
 								 norikv_slice value, norikv_ttl ttl, uint64 ttl_ms);

@@ -62,6 +62,11 @@ static const char *const operation_names[NORIKV_CALL_OPERATIONS] = {
 	[NORIKV_CALL_VIEW] = "cluster_view", [NORIKV_CALL_WATCH] = "watch",
 	[NORIKV_CALL_QUOTA] = "set_quota",
 	[NORIKV_CALL_USAGE] = "usage",
+	[NORIKV_CALL_VECTOR_INDEX] = "vector_index",
+	[NORIKV_CALL_VECTOR_INSERT] = "vector_insert",
+	[NORIKV_CALL_VECTOR_DELETE] = "vector_delete",
+	[NORIKV_CALL_VECTOR_GET] = "vector_get",
+	[NORIKV_CALL_VECTOR_SEARCH] = "vector_search",
 };
 
 static SharedStats *shared = NULL;

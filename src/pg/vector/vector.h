@@ -55,4 +55,32 @@ extern double NorikvEuclideanDistance(NorikvVector a, NorikvVector b);
 extern double NorikvCosineDistance(NorikvVector a, NorikvVector b);
 extern double NorikvNegativeInnerProduct(NorikvVector a, NorikvVector b);
 
+/* ---- index.c: namespaces ---- */
+
+extern int norikv_ef_search; /* norikv.ef_search; 0: the server's */
+
+extern void NorikvVectorInit(void);
+/* The argument "namespace", the first one, as it is on the wire. */
+extern norikv_slice NorikvNamespaceArgument(FunctionCallInfo fcinfo);
+extern norikv_slice NorikvVectorIdFromDatum(Datum datum, const char *argument);
+/*
+ * As NorikvFinish(): P0002 where there is no such index, 0A000 where the server has no
+ * vectors.
+ */
+extern void NorikvFinishVectors(NorikvCall *call, norikv_slice space);
+extern void NorikvRaiseVectors(const norikv_error *error, const NorikvCall *call,
+							   norikv_slice space) pg_attribute_noreturn();
+
+/* In patterns/semantic.c: the key that says which embedder made the index. */
+extern void NorikvForgetIndexMaker(NorikvConnection *connection, norikv_slice space);
+
+/* ---- search.c ---- */
+
+/* With norikv.ef_search. The matches are the call's. */
+extern NorikvCall *NorikvSearchVectors(NorikvConnection *connection, norikv_slice space,
+									   NorikvVector query, int k, bool include_vectors,
+									   const norikv_vector **matches, size_t *n_matches);
+/* The argument "k": 1 or more. */
+extern int NorikvNeighboursArgument(FunctionCallInfo fcinfo, int argument);
+
 #endif
