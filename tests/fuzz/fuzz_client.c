@@ -33,6 +33,7 @@ look_at(norikv_call *call)
 	const norikv_entry *entries = norikv_call_entries(call, &n);
 	const norikv_operation_result *results;
 	const norikv_cluster_view *view = norikv_call_view(call);
+	const norikv_changes *changes = norikv_call_changes(call);
 
 	for (size_t i = 0; i < n; i++)
 	{
@@ -42,6 +43,11 @@ look_at(norikv_call *call)
 	results = norikv_call_results(call, &n);
 	for (size_t i = 0; i < n; i++)
 		read_bytes(NORIKV_SLICE(results[i].text));
+	for (size_t i = 0; changes != NULL && i < changes->n_changes; i++)
+	{
+		read_bytes(changes->changes[i].key);
+		read_bytes(changes->changes[i].end_key);
+	}
 	for (size_t i = 0; view != NULL && i < view->n_replicas; i++)
 	{
 		read_bytes(NORIKV_SLICE(view->replicas[i].node));
@@ -59,6 +65,7 @@ start(norikv_client *client, int kind)
 		{.kind = NORIKV_OP_DELETE, .key = keys[2]},
 	};
 	norikv_scan_request scan = {.reverse = false};
+	norikv_watch_request watch = {.start = keys[0]};
 
 	switch (kind)
 	{
@@ -78,8 +85,12 @@ start(norikv_client *client, int kind)
 			return norikv_get_info(client, NULL);
 		case 7:
 			return norikv_health(client, NULL);
-		default:
+		case 8:
 			return norikv_watch_cluster(client, NULL);
+		case 9:
+			return norikv_usage(client, keys[0], NULL);
+		default:
+			return norikv_watch(client, &watch, NULL);
 	}
 }
 
@@ -182,7 +193,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			try_texts(data + 1, size - 1);
 			break;
 		default:
-			try_call(client, data[0] % 9, data[0] & 0x80, data + 1, size - 1);
+			try_call(client, data[0] % 11, data[0] & 0x80, data + 1, size - 1);
 	}
 	return 0;
 }

@@ -103,6 +103,39 @@ try_scan(const void *message, wire_arena *arena, char *error)
 }
 
 static void
+try_watch(const void *message, wire_arena *arena, char *error)
+{
+	engine_watch_request watch;
+
+	(void) arena;
+	if (request_watch(message, &watch, error))
+		REQUIRE(watch.start.size <= WIRE_MAX_KEY + 1 &&
+				watch.end.size <= WIRE_MAX_KEY + 1);
+}
+
+static void
+try_set_quota(const void *message, wire_arena *arena, char *error)
+{
+	engine_op	op;
+
+	(void) arena;
+	if (!request_set_quota(message, &op, error))
+		return;
+	REQUIRE(op.kind == ENGINE_QUOTA_SET || op.kind == ENGINE_QUOTA_REMOVE);
+	REQUIRE(op.key.size <= WIRE_MAX_KEY);
+}
+
+static void
+try_usage(const void *message, wire_arena *arena, char *error)
+{
+	engine_slice prefix;
+
+	(void) arena;
+	if (request_usage(message, &prefix, error))
+		REQUIRE(prefix.size <= WIRE_MAX_KEY);
+}
+
+static void
 try_commit(const void *message, wire_arena *arena, char *error)
 {
 	const Norikv__Ext__V1__CommitRequest *request = message;
@@ -137,6 +170,9 @@ static const struct
 	{&norikv__ext__v1__scan_request__descriptor, try_scan},
 	{&norikv__ext__v1__commit_request__descriptor, try_commit},
 	{&norikv__ext__v1__info_request__descriptor, try_nothing},
+	{&norikv__ext__v1__watch_request__descriptor, try_watch},
+	{&norikv__ext__v1__set_quota_request__descriptor, try_set_quota},
+	{&norikv__ext__v1__usage_request__descriptor, try_usage},
 	{&norikv__v1__watch_cluster_request__descriptor, try_nothing},
 	{&grpc__health__v1__health_check_request__descriptor, try_nothing},
 };
