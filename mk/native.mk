@@ -22,9 +22,10 @@ endif
 OPT_release := -O2 -g
 OPT_asan := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
 OPT_tsan := -O1 -g -fno-omit-frame-pointer -fsanitize=thread
-# Fuzzers: make -f mk/native.mk VARIANT=fuzz fuzzers. libFuzzer is clang's.
+# Fuzzers: make -f mk/native.mk VARIANT=fuzz fuzzers. libFuzzer is clang's. What only C++
+# is checked for needs a runtime of its own, and is left out.
 OPT_fuzz := -O1 -g -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefined \
-	-fno-sanitize-recover=undefined
+	-fno-sanitize-recover=undefined -fno-sanitize=vptr,function
 ifeq ($(VARIANT),fuzz)
 CC := $(shell for name in clang clang-14 clang-16 clang-19 clang-21; do \
 	command -v $$name && break; done)
