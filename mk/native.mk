@@ -66,7 +66,7 @@ CLIENT_TESTS := $(patsubst %.c,$(OUT)/%,$(wildcard tests/client/test_*.c))
 SERVER_TESTS := $(patsubst %.c,$(OUT)/%,$(wildcard tests/server/test_*.c))
 VECTOR_TESTS := $(filter $(OUT)/tests/server/test_vector_%,$(SERVER_TESTS))
 ENGINE_TESTS := $(filter $(OUT)/tests/server/test_engine_%,$(SERVER_TESTS))
-# Preloaded by tests: disks that fill up, or lose what was not synced.
+# Preloaded by tests: disks that fill up, or lose what was not synced; clocks that are off.
 SHIMS := $(patsubst %.c,$(OUT)/%.so,$(wildcard tests/tools/shims/*.c))
 # Programs that tests run beside what they test: the fake server, the proxy.
 TOOLS := $(patsubst %.c,$(OUT)/%,$(wildcard tests/tools/*.c))

@@ -199,7 +199,7 @@ private_postgres()
 	pgxs_test=$(dirname "$("$bindir/pg_config" --pgxs)")/../test
 	mkdir -p "$work/tools"
 	cp -r tests docs examples README.md "$work/"
-	find "build/release/tests/tools" -maxdepth 1 -type f -perm -100 \
+	find "build/release/tests/tools" -maxdepth 2 -type f -perm -100 \
 		-exec cp {} "$work/tools/" \; 2>/dev/null || true
 	[ "$(id -u)" -ne 0 ] || chown -R "$pg_user": "$work/tests" "$work/tools" "$work/docs" "$work/examples"
 }

@@ -209,6 +209,7 @@ parse(int argc, char **argv)
 	} numbers[] = {
 		{"--ext", &options.ext},
 		{"--absent-not-found", &options.absent_not_found},
+		{"--creates", &options.creates},
 		{"--not-leader-ms", &options.not_leader_ms},
 		{"--not-leader", &options.not_leader},
 		{"--hang", &options.hang},

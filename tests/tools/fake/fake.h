@@ -55,6 +55,7 @@ typedef struct fake_options
 	int			ext;
 	const char *capabilities;
 	int			absent_not_found;
+	int			creates;		/* if_match of no version: only where there is no key */
 	int			not_leader_ms;
 	int			not_leader;
 	int			hang;

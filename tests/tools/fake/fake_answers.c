@@ -62,7 +62,7 @@ static bool
 condition_holds(served *call, const fake_entry *entry,
 				const Norikv__V1__Version *if_match)
 {
-	if (if_match == NULL)
+	if (if_match == NULL || (options.creates && if_match->index == 0 && entry == NULL))
 		return true;
 	if (entry == NULL)
 		refuse(call, GRPC_STATUS_FAILED_PRECONDITION, "CAS failed: key does not exist");

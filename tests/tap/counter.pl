@@ -1,0 +1,185 @@
+# Counters count exactly: through a network that loses and repeats, with the server
+# killed in between, in two PostgreSQLs at once; on a server that cannot add; while
+# sessions are cancelled and terminated in the middle. Each add has the value of its
+# own step, so that all values differ.
+use strict;
+use warnings;
+
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(usleep);
+
+use NorikvTest;
+
+my $sessions = 32;
+my $adds = rounds(1000);
+my $directory = PostgreSQL::Test::Utils::tempdir_short();
+
+# One that preloads norikv, so that its sessions add together, and one that does not.
+my $combining = norikv_cluster('combining', conf => "norikv.embedded = off\nmax_connections = 100");
+my $plain = PostgreSQL::Test::Cluster->new('plain');
+$plain->init;
+$plain->append_conf('postgresql.conf', 'max_connections = 100');
+$plain->start;
+$plain->safe_psql('postgres', 'CREATE EXTENSION norikv');
+
+sub use_server
+{
+	my ($nodes) = @_;
+	for my $node ($combining, $plain)
+	{
+		$node->safe_psql(
+			'postgres', "DROP SERVER IF EXISTS norikv; DROP TABLE IF EXISTS got;
+			CREATE SERVER norikv FOREIGN DATA WRAPPER norikv OPTIONS (nodes '$nodes',
+				timeout '60s', attempt_timeout '400ms', connect_timeout '1s');
+			CREATE UNLOGGED TABLE got (value bigint)");
+	}
+}
+
+sub add_in_sessions
+{
+	my ($counter) = @_;
+	return map {
+		session($_ % 2 ? $plain : $combining,
+			"INSERT INTO got SELECT norikv.counter_add('$counter') FROM generate_series(1, $adds)")
+	} 1 .. $sessions;
+}
+
+sub is_exact
+{
+	my ($counter, $what, @running) = @_;
+	my $errors = join '', map { (finish_session($_))[1] } @running;
+	my $total = $sessions * $adds;
+	is($errors, '', "$what: every add went well");
+	is($combining->safe_psql('postgres', "SELECT norikv.counter_get('$counter')"),
+		$total, "$what: the sum is exact");
+	my @values = map { split /\n/, $_->safe_psql('postgres', 'SELECT value FROM got') } $combining, $plain;
+	my %seen;
+	$seen{$_}++ for @values;
+	is(scalar(@values), $total, "$what: every add had a value");
+	is(join(' ', grep { $seen{$_} != 1 || $_ < 1 || $_ > $total } sort keys %seen),
+		'', "$what: each the one of its own step");
+}
+
+# ---- Lost and repeated answers, and the server killed in between ----
+
+my @norikvd = ("--listen=unix:$directory/n", "--data-dir=$directory/data");
+my $norikvd = start_norikvd("$directory/log", @norikvd);
+start_tool("$directory/proxy.log", 'proxy', "--listen=unix:$directory/p", "--upstream=unix:$directory/n",
+	'--only=Commit', '--drop-answer=0.05', '--duplicate=0.05:300', '--delay-request=0.01:700', '--seed=7');
+use_server("unix:$directory/p");
+
+my @running = add_in_sessions('lossy');
+for (1 .. 2)
+{
+	my $before = $combining->safe_psql('postgres', "SELECT coalesce(norikv.counter_get('lossy'), 0)");
+	await(
+		sub {
+			$combining->safe_psql('postgres', "SELECT coalesce(norikv.counter_get('lossy'), 0)") > $before;
+		});
+	stop_process($norikvd, 'KILL');
+	$norikvd = start_norikvd("$directory/log$_", @norikvd);
+}
+is_exact('lossy', 'on a network that loses', @running);
+is( $combining->safe_psql('postgres', q{SELECT norikv.counter_set('lossy', 9223372036854775807)}),
+	'9223372036854775807', 'a counter at the end of its range');
+my $overflows = 0;
+for (map { session($combining, q{SELECT norikv.counter_add('lossy')}) } 1 .. 8)
+{
+	my (undef, $error) = finish_session($_);
+	$overflows++ if $error =~ /ERROR:  22003/;
+}
+is($overflows, 8, 'each of several at once hears that its sum is out of range');
+
+# Some of those that add together may be at fault, and the others are not.
+$combining->safe_psql('postgres', q{SELECT norikv.counter_set('mixed', 9223372036854775707)});
+my @mixed = map {
+	session($combining,
+		"DO \$\$ BEGIN FOR i IN 1 .. 50 LOOP BEGIN PERFORM norikv.counter_add('mixed', $_);
+		EXCEPTION WHEN numeric_value_out_of_range THEN END; END LOOP; END \$\$")
+} (60, -60, 60, -60, 9223372036854775807, -9223372036854775807);
+is(join('', map { (finish_session($_))[1] } @mixed), '', 'up and down at the end of the range');
+stop_process($norikvd);
+
+# ---- On a server that compares and swaps, and cannot add ----
+
+start_tool("$directory/fake.log", 'fake_norikv', '--listen', "unix:$directory/f", '--ext', 1,
+	'--capabilities', 'atomic_cas,create,ttl', '--creates', 1, '--delay-ms', 1, '--lose', 10);
+use_server("unix:$directory/f");
+is( $combining->safe_psql('postgres', 'SELECT atomic_cas, "add", transactions FROM norikv.server_info()'),
+	't|f|f', 'a server that cannot add');
+is_exact('swapped', 'by compare-and-swap', add_in_sessions('swapped'));
+my (undef, $refused) = finish_session(
+	session($combining, q{SELECT norikv.counter_add('swapped', 1, 'key')}));
+like($refused, qr/ERROR:  0A000:.*"norikv" does not support counter_add\(\) with an idempotency key/s,
+	'an idempotency key is refused there');
+
+# ---- Cancelled and terminated in the middle ----
+
+# Sessions that all want one counter: those with a short timeout are cancelled in the
+# middle, as leaders and as those carried. The others must not notice.
+sub interrupted
+{
+	my ($what, $counter) = @_;
+	my $n = rounds(600);
+	my @patient = map {
+		session($combining, "SELECT norikv.counter_add('$counter') FROM generate_series(1, $n)")
+	} 1 .. 6;
+	my @hasty;
+	push @hasty, session($combining,
+		"SET statement_timeout = $_;\n" . "SELECT norikv.counter_add('$counter');\n" x $n)
+	  for 2 .. 5;
+	my @doomed = map {
+		session($combining, "SELECT norikv.counter_add('$counter') FROM generate_series(1, 1000000)")
+	} 1 .. 4;
+	for (@doomed)
+	{
+		my $pid = await_backend($combining, "%$counter%1000000%");
+		usleep(100_000);
+		$combining->safe_psql('postgres',
+			"SELECT pg_terminate_backend((SELECT min(pid) FROM pg_stat_activity WHERE query LIKE '%$counter%1000000%' AND pid <> pg_backend_pid()))");
+	}
+	finish_session($_) for @doomed;
+	my ($confirmed, $cancelled, %seen, $errors) = (0, 0);
+	for ([ 'patient', @patient ], [ 'hasty', @hasty ])
+	{
+		my ($kind, @sessions) = @$_;
+		for my $session (@sessions)
+		{
+			my ($out, $error) = finish_session($session);
+			$seen{$_}++ for split /\n/, $out;
+			$confirmed += () = $out =~ /^\d+$/mg;
+			$cancelled += () = $error =~ /ERROR:  57014/g;
+			$errors .= $error if $kind eq 'patient' || $error =~ /ERROR:  (?!57014)/;
+		}
+	}
+	is($errors // '', '', "$what: who is not interrupted does not notice");
+	ok($cancelled > 0, "$what: some were interrupted ($cancelled, $confirmed were not)");
+	is(scalar(grep { $_ > 1 } values %seen), 0, "$what: all values differ");
+	is($confirmed, 6 * $n + 4 * $n - $cancelled, "$what: all others have a value");
+	return;
+}
+
+interrupted('compare-and-swap', 'cut');
+$norikvd = start_norikvd("$directory/log4", @norikvd);
+start_tool("$directory/slow.log", 'proxy', "--listen=unix:$directory/s", "--upstream=unix:$directory/n",
+	'--only=Commit', '--delay-answer=1:3');
+use_server("unix:$directory/s");
+interrupted('additions', 'cut');
+
+# ---- A server that goes away: what is not known is said, and nobody waits for ever ----
+
+$combining->safe_psql('postgres', q{ALTER SERVER norikv OPTIONS (SET timeout '1s', SET attempt_timeout '300ms')});
+kill 'STOP', $norikvd;
+my @left = map { session($combining, q{SELECT norikv.counter_add('cut')}) } 1 .. 8;
+my @states = map { my (undef, $error) = finish_session($_); $error =~ /ERROR:  (\w+)/ ? $1 : 'none' } @left;
+is(scalar(grep { /^(08007|08001|NK003)$/ } @states), 8, "a server that hangs: @states");
+kill 'CONT', $norikvd;
+like($combining->safe_psql('postgres', q{SELECT norikv.counter_add('cut')}),
+	qr/^\d+$/, 'and goes on when it is back');
+unlike(slurp_log($combining), qr/PANIC|TRAP:|was terminated by signal/, 'nothing crashed');
+
+$combining->stop;
+$plain->stop;
+done_testing();
