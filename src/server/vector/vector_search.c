@@ -250,7 +250,8 @@ tell_distances(search *s)
 									 (const float *) vector_row(rows, s->candidates[i].slot));
 		pthread_rwlock_unlock(&rows->shape);
 	}
-	qsort_r(s->candidates, s->n, sizeof(candidate), by_distance, s);
+	if (s->n > 0)
+		qsort_r(s->candidates, s->n, sizeof(candidate), by_distance, s);
 	if (s->n > s->options->k)
 		s->n = s->options->k;
 }
