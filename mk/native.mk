@@ -137,6 +137,7 @@ $(FUZZERS): $(OUT)/%: $(OUT)/%.o $(filter-out %/main.o,$(SERVER_O)) $(OUT)/libno
 	$(CC) $(OPT) -fsanitize=fuzzer -o $@ $^ $(SERVER_LIBS)
 
 LIBS_redis_bench := -lhiredis
+LIBS_fake_norikv := -lm
 
 # Against hnswlib as it is, built for this CPU.
 $(OUT)/tests/bench/hnswlib_peer.o: CXXFLAGS_ALL += -O3 -march=native

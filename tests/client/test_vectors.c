@@ -531,6 +531,50 @@ test_server_without_vectors(void **state)
 			NORIKV_UNIMPLEMENTED, "has no list of vector indexes");
 }
 
+/* norikv.v1.Vector and nothing else. */
+static void
+test_server_without_extensions(void **state)
+{
+	fake_scene *scene = *state;
+	float		vector[DIMENSIONS] = {1};
+	norikv_slice ids[] = {NORIKV_SLICE("b"), NORIKV_SLICE("none"), NORIKV_SLICE("a")};
+	norikv_operation operation = {.kind = NORIKV_OP_VECTOR_PUT, .key = ids[0],
+		.vector_namespace = docs, .vector = vector, .dimensions = DIMENSIONS};
+	const norikv_vector *vectors;
+	norikv_call *call;
+	char		id[8];
+	size_t		n;
+
+	fake_start(scene, 1, "--vectors", "1", NULL);
+	fake_open(scene, 1, 1);
+	assert_false(create(scene, docs).existed);
+	assert_int_equal(insert(scene, docs, "a", 1).version.index, 0);
+	insert(scene, docs, "b", 2);
+	call = fake_wait_ok(scene, norikv_vector_get_many(scene->client, docs, ids, 3, NULL));
+	vectors = norikv_call_vectors(call, &n);
+	assert_int_equal(n, 3);
+	assert_true(vectors[0].found && vectors[0].vector[0] == 2);
+	assert_false(vectors[1].found);
+	assert_true(vectors[2].found && vectors[2].vector[0] == 1);
+	norikv_call_free(call);
+	assert_string_equal(nearest(scene, docs, 10), "a,b");
+	assert_true(done(scene, norikv_vector_delete(scene->client, docs, NORIKV_SLICE("b"),
+												 NULL)).existed);
+	assert_string_equal(nearest(scene, docs, 10), "a");
+	refused(scene, norikv_vector_list(scene->client, docs, NULL),
+			NORIKV_UNIMPLEMENTED, "has no list of vector indexes");
+	refused(scene, norikv_commit(scene->client, &operation, 1, true, NULL),
+			NORIKV_UNIMPLEMENTED, "has no vectors in a Commit");
+	done(scene, norikv_vector_delete(scene->client, docs, NORIKV_SLICE("a"), NULL));
+	for (int i = 0; i < 200; i++)
+	{
+		sprintf(id, "%05d", i);
+		insert(scene, docs, id, (float) i);
+	}
+	assert_in_range(read_all(scene, docs, 200), 3, 6);
+	assert_true(done(scene, norikv_vector_drop_index(scene->client, docs, NULL)).existed);
+}
+
 int
 main(void)
 {
@@ -540,7 +584,7 @@ main(void)
 		TEST(test_bad_arguments), TEST(test_largest_vector), TEST(test_idempotency_key),
 		TEST(test_commit), TEST(test_continued_search),
 		TEST(test_continued_search_while_written), TEST(test_key_prefix),
-		TEST(test_server_without_vectors),
+		TEST(test_server_without_vectors), TEST(test_server_without_extensions),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

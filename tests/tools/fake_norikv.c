@@ -230,6 +230,7 @@ parse(int argc, char **argv)
 		{"--max-age-ms", &options.max_age_ms},
 		{"--shards", &options.shards},
 		{"--not-serving", &options.not_serving},
+		{"--vectors", &options.vectors},
 	};
 
 	for (int i = 1; i + 1 < argc; i += 2)

@@ -76,6 +76,7 @@ typedef struct fake_options
 	int			max_age_ms;
 	int			shards;
 	int			not_serving;
+	int			vectors;
 	const char *nodes[FAKE_MAX_NODES];
 	int			n_nodes;
 } fake_options;
@@ -85,7 +86,16 @@ extern int64_t started;
 
 /* CLOCK_MONOTONIC */
 extern int64_t now_ms(void);
+/* ---- fake_answers.c ---- */
+
+extern bool is_method(const served *call, const char *path);
+extern void reply(served *call, const ProtobufCMessage *message);
 /* The call's request is there: makes its answer, or decides that there is none. */
 extern void handle(served *call);
+
+/* ---- fake_vectors.c ---- */
+
+/* False: it has no such method. */
+extern bool handle_vector(served *call, wire_arena *arena);
 
 #endif

@@ -35,7 +35,7 @@ reply_garbage(served *call)
 	call->replies[call->n_replies++] = grpc_raw_byte_buffer_create(&slice, 1);
 }
 
-static void
+void
 reply(served *call, const ProtobufCMessage *message)
 {
 	if (take(&options.garbage))
@@ -423,7 +423,7 @@ health(served *call)
 
 /* ---- Calls ---- */
 
-static bool
+bool
 is_method(const served *call, const char *path)
 {
 	return grpc_slice_str_cmp(call->details.method, path) == 0;
@@ -487,7 +487,7 @@ handle(served *call)
 		watch_cluster(call);
 	else if (is_method(call, WIRE_METHOD_HEALTH_CHECK))
 		health(call);
-	else if (!handle_ext(call, &arena))
+	else if (!handle_ext(call, &arena) && !handle_vector(call, &arena))
 		refuse(call, GRPC_STATUS_UNIMPLEMENTED, "");
 	wire_arena_free(&arena);
 }
