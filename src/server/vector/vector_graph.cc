@@ -589,11 +589,9 @@ vector_graph_copy_links(vector_graph *graph, uint32_t slot, unsigned layer, uint
 
 bool
 vector_graph_restore(vector_graph *graph, uint32_t slot, unsigned layer, uint32_t end,
-					 const uint32_t *links)
+					 const uint32_t *links, bool *good)
 {
-	bool		good = false;
-
-	return done([&] { good = graph->graph.restore(slot, layer, end, links); }) && good;
+	return done([&] { *good = graph->graph.restore(slot, layer, end, links); });
 }
 
 bool

@@ -82,10 +82,10 @@ extern size_t vector_graph_upper_size(const vector_graph *graph);
 extern void vector_graph_copy_links(vector_graph *graph, uint32_t slot, unsigned layer,
 									uint32_t end, uint32_t *links);
 
-/* Takes links that were copied; those of layer 0 are in the row already. False too
- * where they are none that a graph can have. */
+/* Takes links that were copied; those of layer 0 are in the row already. *good: a graph
+ * can have such links, and it has them now. */
 extern bool vector_graph_restore(vector_graph *graph, uint32_t slot, unsigned layer,
-								 uint32_t end, const uint32_t *links);
+								 uint32_t end, const uint32_t *links, bool *good);
 
 /* After all rows were restored: finds where to start. */
 extern bool vector_graph_restored(vector_graph *graph, uint32_t end,

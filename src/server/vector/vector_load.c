@@ -217,17 +217,27 @@ row_links(const loader *l, uint32_t slot)
 	return (const uint32_t *) (vector_row(l->rows, slot) + l->rows->links_offset);
 }
 
+static bool
+restore(loader *l, uint32_t slot, unsigned layer, const uint32_t *links)
+{
+	bool		good = false;
+
+	if (!vector_graph_restore(l->rows->graph, slot, layer, l->header.n_linked, links,
+							  &good))
+		return no_memory(l);
+	return good || refuse(l, "a link leads nowhere");
+}
+
 /* Links of one row; those above layer 0 are the next ones of the block. */
 static bool
 take_links(loader *l, uint32_t slot, size_t *used)
 {
 	vector_graph *graph = l->rows->graph;
 	size_t		layer_size = vector_graph_upper_size(graph);
-	uint32_t	end = l->header.n_linked;
 	unsigned	level = vector_graph_level(graph, slot);
 
-	if (!vector_graph_restore(graph, slot, 0, end, row_links(l, slot)))
-		return refuse(l, "a link leads nowhere");
+	if (!restore(l, slot, 0, row_links(l, slot)))
+		return false;
 	if (level > 0 && *used == l->size)
 	{
 		if (!read_block(l))
@@ -238,9 +248,8 @@ take_links(loader *l, uint32_t slot, size_t *used)
 	{
 		if (l->size - *used < layer_size)
 			return refuse(l, "a block is too small");
-		if (!vector_graph_restore(graph, slot, layer, end,
-								  (const uint32_t *) (l->block + *used)))
-			return refuse(l, "a link leads nowhere");
+		if (!restore(l, slot, layer, (const uint32_t *) (l->block + *used)))
+			return false;
 	}
 	return true;
 }

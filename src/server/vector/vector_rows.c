@@ -290,15 +290,20 @@ vector_rows_reserve(vector_rows *rows, size_t n, size_t id_bytes)
 }
 
 uint64_t
-vector_rows_bytes_needed(const vector_rows *rows, size_t n, size_t id_bytes)
+vector_rows_bytes_needed(vector_rows *rows, size_t n, size_t id_bytes)
 {
 	uint64_t	needed = (uint64_t) atomic_load(&rows->n_rows) + n;
 	uint64_t	bytes = n * bytes_a_row(rows);
 	bool		hnsw = rows->options.type == VECTOR_HNSW;
+	uint64_t	capacity = needed > rows->capacity ? next_capacity(rows, needed) :
+		rows->capacity;
 
-	if (hnsw && needed > rows->capacity)
-		bytes += vector_graph_bytes_for((uint32_t) (next_capacity(rows, needed) -
-													rows->capacity));
+	/* The graph is made at some put, by whoever links first. */
+	pthread_rwlock_rdlock(&rows->shape);
+	if (hnsw)
+		bytes += vector_graph_bytes_for((uint32_t) capacity) -
+			(rows->graph ? vector_graph_bytes_for(rows->capacity) : 0);
+	pthread_rwlock_unlock(&rows->shape);
 	if (!vector_map_fits(&rows->ids, (uint32_t) needed))
 		bytes += vector_map_bytes((uint32_t) needed) * (hnsw ? 2 : 1);
 	if (id_room(rows) < id_bytes || rows->chunks == NULL)

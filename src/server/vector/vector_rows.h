@@ -107,7 +107,7 @@ vector_row_state(const vector_rows *rows, uint32_t slot)
 
 /* Room for so many rows and bytes of ids more. */
 extern bool vector_rows_reserve(vector_rows *rows, size_t n, size_t id_bytes);
-extern uint64_t vector_rows_bytes_needed(const vector_rows *rows, size_t n,
+extern uint64_t vector_rows_bytes_needed(vector_rows *rows, size_t n,
 										 size_t id_bytes);
 
 /* The row of an id, also under `table`; VECTOR_NO_SLOT: none. */
