@@ -251,6 +251,54 @@ test_keeps_to_the_part_of_the_store(void **state)
 	norikv_client_free(tenant);
 }
 
+/* ---- Thousands, on a few connections ---- */
+
+#define CROWD 5000
+#define CROWD_CLIENTS ((CROWD + NORIKV_MAX_WATCHES - 1) / NORIKV_MAX_WATCHES)
+
+static void
+crowd_key(unsigned number, char name[16])
+{
+	snprintf(name, 16, "crowd/%u", number);
+}
+
+static void
+test_thousands_of_watches(void **state)
+{
+	fake_scene *scene = *state;
+	norikv_client *clients[CROWD_CLIENTS];
+	norikv_call **watches = calloc(CROWD, sizeof(*watches));
+	norikv_options options = scene->options;
+	char		name[16];
+
+	options.nodes = scene->nodes[0];
+	for (unsigned i = 0; i < CROWD_CLIENTS; i++)
+		clients[i] = norikv_client_new(&options, NULL);
+	for (unsigned i = 0; i < CROWD; i++)
+	{
+		crowd_key(i, name);
+		watches[i] = watch_key(clients[i / NORIKV_MAX_WATCHES], name);
+	}
+	for (unsigned i = 0; i < CROWD; i++)
+	{
+		assert_int_equal(page_of(clients[i / NORIKV_MAX_WATCHES],
+								 watches[i])->n_changes, 0);
+		assert_true(norikv_call_next(watches[i]));
+	}
+	for (unsigned i = 0; i < CROWD; i += 50)
+	{
+		crowd_key(i, name);
+		fake_put_now(scene, name, "");
+		expect_change(page_of(clients[i / NORIKV_MAX_WATCHES], watches[i]), 0,
+					  NORIKV_WATCH_PUT, name);
+	}
+	for (unsigned i = 0; i < CROWD; i++)
+		assert_int_equal(norikv_call_done(watches[i]), i % 50 == 0);
+	for (unsigned i = 0; i < CROWD_CLIENTS; i++)
+		norikv_client_free(clients[i]);
+	free(watches);
+}
+
 /* ---- A cache that believes what it is told ---- */
 
 #define KEYS 30
@@ -473,6 +521,7 @@ main(void)
 		CASE(test_restart_is_a_reset),
 		CASE(test_what_ends_a_watch),
 		CASE(test_keeps_to_the_part_of_the_store),
+		CASE(test_thousands_of_watches),
 		CASE(test_nothing_is_missed),
 		CASE(test_quotas),
 		CASE(test_info_says_so),

@@ -195,8 +195,9 @@ test_full_disk(void **state)
 
 	faults->set_room(INT64_MAX);
 	assert_true(put_works_again(on));
-	/* 3 puts before, one delete since. */
-	assert_int_equal(get_text(on, "again").version.index, acknowledged + 5);
+	/* 3 puts before, one delete since, and perhaps the sweep of "brief". */
+	assert_in_range(get_text(on, "again").version.index, acknowledged + 5,
+					acknowledged + 6);
 	assert_int_equal(stat(reserve, &status), 0);
 	assert_int_equal(status.st_size, 16 << 20);
 	reader_stop(&reading);

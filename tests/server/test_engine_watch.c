@@ -10,7 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define PATIENCE_S 60
+#define PATIENCE_S 20
 /* So small that the ring of changes has its least size: 64 KiB. */
 #define SMALL_MEMORY (1024 * 1024)
 
