@@ -11,6 +11,7 @@ SQL_PARTS := version connection keys bulk update stat \
 	patterns/counter \
 	patterns/dedup \
 	patterns/document_search \
+	patterns/election \
 	patterns/event \
 	patterns/fence \
 	patterns/inventory \
@@ -37,6 +38,7 @@ REGRESS := extension version options literals keys values encoding bulk scan upd
 	access connections stat tenant tenant_option \
 	cache \
 	counter \
+	election \
 	event \
 	fence \
 	inventory \

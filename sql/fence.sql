@@ -79,7 +79,7 @@ RESET norikv.server;
 SELECT resource, token FROM norikv.fences ORDER BY resource;
 
 -- The rows are dumped with the database.
-SELECT extconfig = ARRAY['norikv.fences'::regclass::oid] AS dumped FROM pg_extension WHERE extname = 'norikv';
+SELECT 'norikv.fences'::regclass = ANY (extconfig) AS dumped FROM pg_extension WHERE extname = 'norikv';
 
 SELECT norikv.fence_reset('r'), norikv.fence_reset('other');
 DROP SERVER confined;

@@ -13,6 +13,7 @@
 #include "fdw/write.h"
 #include "fdw/fdw.h"
 #include "fdw/lookup_join.h"
+#include "patterns/campaign.h"
 #include "patterns/combine.h"
 #include "patterns/lock.h"
 #include "worker/keeper.h"
@@ -83,6 +84,7 @@ _PG_init(void)
 	NorikvJobInit();
 	NorikvTransactionInit();
 	NorikvLockInit();
+	NorikvCampaignSqlInit();
 	NorikvCallInit();
 	NorikvTableInit();
 	NorikvEstimateInit();

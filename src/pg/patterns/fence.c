@@ -5,23 +5,15 @@
  * transaction that does the protected write, so that both commit or neither does, and
  * transactions with tokens of one resource take turns on it: the later of two holders
  * waits for the earlier one's transaction, or has refused it.
- *
- * Nobody needs rights on the table, for it is written as its owner. What is run then is
- * fixed here and names schemas throughout: no search_path has a part in it.
  */
 #include "pg_norikv.h"
 
-#include "access/htup_details.h"
-#include "catalog/namespace.h"
-#include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
-#include "executor/spi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
-#include "utils/lsyscache.h"
-#include "utils/syscache.h"
 
 #include "patterns/lock.h"
+#include "patterns/own_table.h"
 
 #define SCHEMA "norikv"
 #define TABLE "fences"
@@ -47,60 +39,7 @@ static SPIPlanPtr raise_plan = NULL;
 static SPIPlanPtr read_plan = NULL;
 static SPIPlanPtr reset_plan = NULL;
 
-static Oid
-owner_of_table(void)
-{
-	Oid relation = get_relname_relid(TABLE, get_namespace_oid(SCHEMA, false));
-	HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relation));
-	Oid owner;
-
-	if (!HeapTupleIsValid(tuple))
-		ereport(ERROR, errcode(ERRCODE_UNDEFINED_TABLE),
-				errmsg("relation \"%s.%s\" does not exist", SCHEMA, TABLE));
-	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
-	ReleaseSysCache(tuple);
-	return owner;
-}
-
-/* How many rows it wrote, or returned. SPI is connected, the owner is in charge. */
-static uint64
-run(SPIPlanPtr *plan, const char *sql, int n_args, Datum *args)
-{
-	Oid types[] = {TEXTOID, TEXTOID, INT8OID};
-	int status;
-
-	if (*plan == NULL)
-	{
-		SPIPlanPtr prepared = SPI_prepare(sql, n_args, types);
-
-		if (prepared == NULL)
-			elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
-		SPI_keepplan(prepared);
-		*plan = prepared;
-	}
-	status = SPI_execute_plan(*plan, args, NULL, false, 0);
-	if (status < 0)
-		elog(ERROR, "SPI_execute_plan failed: %s", SPI_result_code_string(status));
-	return SPI_processed;
-}
-
-/* An error leaves the caller's rights to the end of the (sub)transaction to restore. */
-static void
-begin_as_owner(Oid *caller, int *context)
-{
-	Oid owner = owner_of_table();
-
-	GetUserIdAndSecContext(caller, context);
-	SetUserIdAndSecContext(owner, *context | SECURITY_LOCAL_USERID_CHANGE);
-	SPI_connect();
-}
-
-static void
-end_as_owner(Oid caller, int context)
-{
-	SPI_finish();
-	SetUserIdAndSecContext(caller, context);
-}
+static const Oid types[] = {TEXTOID, TEXTOID, INT8OID};
 
 static void
 raise_stale(const char *resource, int64 token, bool known, int64 seen)
@@ -134,8 +73,7 @@ norikv_sql_fence(PG_FUNCTION_ARGS)
 {
 	NorikvConnection *connection;
 	Datum args[3];
-	Oid caller;
-	int context;
+	NorikvOwnRights rights;
 	bool raised;
 	bool known = false;
 	int64 seen = 0;
@@ -151,15 +89,15 @@ norikv_sql_fence(PG_FUNCTION_ARGS)
 	args[0] = CStringGetTextDatum(NorikvStoreScope(connection));
 	args[2] = PG_GETARG_DATUM(1);
 
-	begin_as_owner(&caller, &context);
-	raised = run(&raise_plan, raise_sql, 3, args) > 0;
-	if (!raised && run(&read_plan, read_sql, 2, args) > 0)
+	NorikvBeginAsOwner(TABLE, &rights);
+	raised = NorikvRunPlan(&raise_plan, raise_sql, 3, types, args, NULL) > 0;
+	if (!raised && NorikvRunPlan(&read_plan, read_sql, 2, types, args, NULL) > 0)
 	{
 		known = true;
 		seen = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc,
 										   1, &(bool){false}));
 	}
-	end_as_owner(caller, context);
+	NorikvEndAsOwner(&rights);
 	if (!raised)
 		raise_stale(TextDatumGetCString(PG_GETARG_DATUM(0)), PG_GETARG_INT64(1), known,
 					seen);
@@ -171,15 +109,14 @@ Datum
 norikv_sql_fence_reset(PG_FUNCTION_ARGS)
 {
 	Datum args[2];
-	Oid caller;
-	int context;
+	NorikvOwnRights rights;
 	bool found;
 
 	args[1] = resource_argument(fcinfo);
 	PreventCommandIfReadOnly("norikv.fence_reset()");
 	args[0] = CStringGetTextDatum(NorikvStoreScope(NorikvGetConnection()));
-	begin_as_owner(&caller, &context);
-	found = run(&reset_plan, reset_sql, 2, args) > 0;
-	end_as_owner(caller, context);
+	NorikvBeginAsOwner(TABLE, &rights);
+	found = NorikvRunPlan(&reset_plan, reset_sql, 2, types, args, NULL) > 0;
+	NorikvEndAsOwner(&rights);
 	PG_RETURN_BOOL(found);
 }

@@ -29,21 +29,6 @@ key_argument(FunctionCallInfo fcinfo)
 	return NorikvPatternKey(NORIKV_LOCK_PREFIX, PG_GETARG_DATUM(0), "name");
 }
 
-static uint64
-ttl_argument(FunctionCallInfo fcinfo, int argument)
-{
-	uint64 ms;
-
-	NorikvRequireArgument(fcinfo, argument, "ttl");
-	ms = NorikvMillisecondsFromInterval(PG_GETARG_INTERVAL_P(argument), "ttl");
-	if (ms < NORIKV_SHORTEST_LEASE_MS)
-		ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				errmsg("argument \"%s\" must be at least %d ms, but it is " UINT64_FORMAT
-					   " ms",
-					   "ttl", NORIKV_SHORTEST_LEASE_MS, ms));
-	return ms;
-}
-
 /* The argument "wait", else lock_timeout; 0 ms of the argument: one try. */
 static int64
 deadline_argument(FunctionCallInfo fcinfo, int argument, int64 *wait_ms)
@@ -149,7 +134,7 @@ acquire(FunctionCallInfo fcinfo, Wish *wish)
 
 	wish->connection = NorikvGetWriteConnection(wish->sql_name);
 	wish->key = key_argument(fcinfo);
-	wish->ttl_ms = ttl_argument(fcinfo, 1);
+	wish->ttl_ms = NorikvLeaseTtlArgument(fcinfo, 1);
 	if (wish->waits)
 		wish->until_us = deadline_argument(fcinfo, 2, &wish->wait_ms);
 	if (wish->in_transaction)
@@ -250,7 +235,7 @@ norikv_sql_renew_lock(PG_FUNCTION_ARGS)
 
 	if (lock == NULL)
 		PG_RETURN_BOOL(false);
-	ttl_ms = PG_ARGISNULL(2) ? lock->lease->ttl_ms : ttl_argument(fcinfo, 2);
+	ttl_ms = PG_ARGISNULL(2) ? lock->lease->ttl_ms : NorikvLeaseTtlArgument(fcinfo, 2);
 	if (!NorikvLeaseClaim(lock->lease, &stuck))
 	{
 		if (stuck)

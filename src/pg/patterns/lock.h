@@ -18,6 +18,8 @@
 
 /* ---- lock_request.c: requests for one lock, and what their answers mean ---- */
 
+/* The argument "ttl" of what makes a lease, in milliseconds. */
+extern uint64 NorikvLeaseTtlArgument(FunctionCallInfo fcinfo, int argument);
 /* For people: which backend of which PostgreSQL. palloc'd. */
 extern char *NorikvOwnerName(void);
 /* The lock's document; token 0: the key is to be created. palloc'd. */

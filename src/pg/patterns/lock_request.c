@@ -33,6 +33,23 @@ typedef enum Finding
 	FOUND_NONE
 } Finding;
 
+/* ---- The argument ---- */
+
+uint64
+NorikvLeaseTtlArgument(FunctionCallInfo fcinfo, int argument)
+{
+	uint64 ms;
+
+	NorikvRequireArgument(fcinfo, argument, "ttl");
+	ms = NorikvMillisecondsFromInterval(PG_GETARG_INTERVAL_P(argument), "ttl");
+	if (ms < NORIKV_SHORTEST_LEASE_MS)
+		ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				errmsg("argument \"%s\" must be at least %d ms, but it is " UINT64_FORMAT
+					   " ms",
+					   "ttl", NORIKV_SHORTEST_LEASE_MS, ms));
+	return ms;
+}
+
 /* ---- The document ---- */
 
 char *

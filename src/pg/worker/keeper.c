@@ -26,6 +26,7 @@
 #include "utils/guc.h"
 #include "utils/memutils.h"
 
+#include "campaign.h"
 #include "keeper.h"
 #include "launcher.h"
 #include "lease.h"
@@ -36,6 +37,7 @@
 
 static const NorikvKeeperModule *const modules[] = {
 	&NorikvLeaseModule,
+	&NorikvCampaignModule,
 	&NorikvCacheModule,
 };
 
@@ -104,6 +106,7 @@ NorikvKeeperInit(void)
 
 	NorikvEndpointInit();
 	NorikvLeaseInit();
+	NorikvCampaignInit();
 	next_shmem_request_hook = shmem_request_hook;
 	shmem_request_hook = request_shared_memory;
 	next_shmem_startup_hook = shmem_startup_hook;

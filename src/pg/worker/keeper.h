@@ -72,7 +72,8 @@ extern void NorikvKeeperDrop(NorikvKeeperCall *call);
 
 /* ---- The modules ---- */
 
-extern const NorikvKeeperModule NorikvLeaseModule; /* keeper_lease.c */
+extern const NorikvKeeperModule NorikvLeaseModule;	  /* keeper_lease.c */
+extern const NorikvKeeperModule NorikvCampaignModule; /* keeper_campaign.c */
 extern const NorikvKeeperModule NorikvCacheModule; /* cache/watch.c */
 
 #endif

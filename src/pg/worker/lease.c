@@ -166,6 +166,12 @@ NorikvBootTime(void)
 	return NorikvBootMicroseconds() / 1000;
 }
 
+int64
+NorikvLeaseDeadlineMs(uint64 ttl_ms)
+{
+	return (int64) (ttl_ms / 100 * 99 + ttl_ms % 100 * 99 / 100);
+}
+
 void
 NorikvMakeNonce(char nonce[NORIKV_NONCE_SIZE + 1])
 {
@@ -351,7 +357,7 @@ NorikvLeaseSetWritten(NorikvLease *lease, norikv_version version, int64 sent_at,
 	lease->uncertain = false;
 	lease->late_until = 0;
 	lease->ttl_ms = ttl_ms;
-	lease->deadline = sent_at + (int64) (ttl_ms / 100 * 99 + ttl_ms % 100 * 99 / 100);
+	lease->deadline = sent_at + NorikvLeaseDeadlineMs(ttl_ms);
 	lease->next_at = sent_at + (int64) (ttl_ms / 3);
 	lease->gone_at = sent_at + lease->timeout + (int64) ttl_ms;
 }
@@ -457,6 +463,25 @@ NorikvLeaseIsHeld(const NorikvLease *lease)
 	held = lease->state == NORIKV_LEASE_HELD && NorikvBootTime() < lease->deadline;
 	NorikvLeaseUnlock();
 	return held;
+}
+
+bool
+NorikvLeaseRearm(NorikvLease *lease)
+{
+	bool taking;
+
+	NorikvLeaseLock();
+	if (lease->state == NORIKV_LEASE_LOST && lease->user == NORIKV_LEASE_IDLE)
+	{
+		lease->state = NORIKV_LEASE_TAKING;
+		lease->user = NORIKV_LEASE_OWNER;
+		lease->version = (norikv_version){0};
+		lease->uncertain = false;
+		lease->late_until = 0;
+	}
+	taking = lease->state == NORIKV_LEASE_TAKING;
+	NorikvLeaseUnlock();
+	return taking;
 }
 
 /* ---- Its end ---- */

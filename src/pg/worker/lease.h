@@ -111,6 +111,8 @@ typedef struct NorikvLeaseRequest
 
 /* CLOCK_BOOTTIME in milliseconds: it goes on while the machine sleeps. */
 extern int64 NorikvBootTime(void);
+/* How long after the moment before it was sent a holder counts on a lease. */
+extern int64 NorikvLeaseDeadlineMs(uint64 ttl_ms);
 /* 32 hexadecimal digits, for a value that nobody else writes. */
 extern void NorikvMakeNonce(char nonce[NORIKV_NONCE_SIZE + 1]);
 
@@ -144,6 +146,11 @@ extern bool NorikvLeaseClaim(NorikvLease *lease, bool *stuck);
 extern void NorikvLeaseRenewed(NorikvLease *lease, norikv_version version, int64 sent_at,
 							   uint64 ttl_ms);
 extern void NorikvLeaseUnclaim(NorikvLease *lease, bool uncertain);
+/*
+ * A lost one may be taken anew, by who keeps the slot: TAKING again. False while it is
+ * held, or the keeper still has a request under way for it.
+ */
+extern bool NorikvLeaseRearm(NorikvLease *lease);
 /* Nothing of it is in the store, or nothing is to be done about what is. Never throws. */
 extern void NorikvLeaseFree(NorikvLease *lease);
 /* The keeper deletes the keys, whatever state the lease is in. Never throws. */

@@ -1,0 +1,463 @@
+/*
+ * campaign.c - campaign() and resign(): elections that outlive the session.
+ *
+ * A campaign is a row, so that it is found again after a restart, and takes effect when
+ * the row is committed: until then its slot in shared memory is pending. What stands for
+ * the election is the keeper.
+ */
+#include "patterns/campaign.h"
+
+#include "access/htup_details.h"
+#include "access/xact.h"
+#include "catalog/dependency.h"
+#include "catalog/objectaccess.h"
+#include "catalog/pg_authid.h"
+#include "catalog/pg_database.h"
+#include "catalog/pg_extension.h"
+#include "catalog/pg_type.h"
+#include "commands/extension.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/memutils.h"
+#include "utils/syscache.h"
+
+#include "patterns/lock.h"
+#include "patterns/own_table.h"
+#include "patterns/pattern.h"
+
+PG_FUNCTION_INFO_V1(norikv_sql_campaign);
+PG_FUNCTION_INFO_V1(norikv_sql_resign);
+
+static const char *const write_sql =
+	"INSERT INTO norikv.campaigns (server, tenant, election, node_id, ttl, role, "
+	"on_elected, on_lost) VALUES ($1, $2, $3, $4, $5, $6, $7, $8) "
+	"ON CONFLICT (server, tenant, election) DO UPDATE SET node_id = EXCLUDED.node_id, "
+	"ttl = EXCLUDED.ttl, role = EXCLUDED.role, on_elected = EXCLUDED.on_elected, "
+	"on_lost = EXCLUDED.on_lost";
+static const char *const read_sql =
+	"SELECT role FROM norikv.campaigns WHERE server OPERATOR(pg_catalog.=) $1 AND "
+	"tenant OPERATOR(pg_catalog.=) $2 AND election OPERATOR(pg_catalog.=) $3 FOR UPDATE";
+static const char *const delete_sql =
+	"DELETE FROM norikv.campaigns WHERE server OPERATOR(pg_catalog.=) $1 AND "
+	"tenant OPERATOR(pg_catalog.=) $2 AND election OPERATOR(pg_catalog.=) $3";
+static const Oid types[] = {TEXTOID, TEXTOID, TEXTOID, TEXTOID,
+							INTERVALOID, TEXTOID, TEXTOID, TEXTOID};
+
+static SPIPlanPtr write_plan = NULL;
+static SPIPlanPtr read_plan = NULL;
+static SPIPlanPtr delete_plan = NULL;
+
+static object_access_hook_type next_object_access_hook = NULL;
+
+/* ---- What is to happen at commit ---- */
+
+typedef struct Intent
+{
+	dlist_node node;
+	int level; /* of nesting of the transaction */
+	bool starts;
+	NorikvCampaign *campaign; /* NULL: all of a database are to stop */
+	uint64 serial;
+	Oid database;
+} Intent;
+
+static dlist_head intents = DLIST_STATIC_INIT(intents);
+
+static Intent *
+new_intent(void)
+{
+	Intent *intent = MemoryContextAllocZero(TopMemoryContext, sizeof(Intent));
+
+	intent->level = GetCurrentTransactionNestLevel();
+	dlist_push_tail(&intents, &intent->node);
+	return intent;
+}
+
+/* Never throws. */
+static void
+carry_out(Intent *intent, bool committed)
+{
+	if (committed && intent->campaign == NULL)
+		NorikvCampaignStopAll(intent->database);
+	else if (committed && intent->starts)
+		NorikvCampaignStart(intent->campaign, intent->serial);
+	else if (committed != intent->starts && intent->campaign != NULL)
+		NorikvCampaignStop(intent->campaign, intent->serial);
+	dlist_delete(&intent->node);
+	pfree(intent);
+}
+
+static void
+end_level(int level, bool committed)
+{
+	dlist_mutable_iter iter;
+
+	dlist_foreach_modify(iter, &intents)
+	{
+		Intent *intent = dlist_container(Intent, node, iter.cur);
+
+		if (intent->level >= level)
+			carry_out(intent, committed);
+	}
+}
+
+static void
+transaction_event(XactEvent event, void *arg)
+{
+	if (dlist_is_empty(&intents))
+		return;
+	if (event == XACT_EVENT_COMMIT)
+		end_level(1, true);
+	else if (event == XACT_EVENT_ABORT)
+		end_level(1, false);
+	else if (event == XACT_EVENT_PRE_PREPARE)
+		ereport(ERROR, errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				errmsg("cannot PREPARE a transaction that begins or ends a campaign"));
+}
+
+static void
+savepoint_event(SubXactEvent event, SubTransactionId my_subid,
+				SubTransactionId parent_subid, void *arg)
+{
+	int level = GetCurrentTransactionNestLevel();
+	dlist_iter iter;
+
+	if (event == SUBXACT_EVENT_ABORT_SUB)
+		end_level(level, false);
+	else if (event == SUBXACT_EVENT_COMMIT_SUB)
+	{
+		dlist_foreach(iter, &intents)
+		{
+			Intent *intent = dlist_container(Intent, node, iter.cur);
+
+			intent->level = Min(intent->level, level - 1);
+		}
+	}
+}
+
+/* The rows of what is dropped go without a word. */
+static void
+object_access(ObjectAccessType access, Oid class, Oid object, int sub_object, void *arg)
+{
+	Oid database = InvalidOid;
+
+	if (next_object_access_hook != NULL)
+		next_object_access_hook(access, class, object, sub_object, arg);
+	if (access != OAT_DROP || NorikvCampaignSlots() == 0)
+		return;
+	if (class == DatabaseRelationId)
+		database = object;
+	else if (class == ExtensionRelationId && object == get_extension_oid("norikv", true))
+		database = MyDatabaseId;
+	if (OidIsValid(database))
+		new_intent()->database = database;
+}
+
+void
+NorikvCampaignSqlInit(void)
+{
+	RegisterXactCallback(transaction_event, NULL);
+	RegisterSubXactCallback(savepoint_event, NULL);
+	next_object_access_hook = object_access_hook;
+	object_access_hook = object_access;
+}
+
+/* ---- Making one ---- */
+
+/* In UTF-8, as the store has it. */
+static void
+copy_name(char *to, size_t room, const char *from, const char *argument)
+{
+	from = pg_server_to_any((char *) from, strlen(from), PG_UTF8);
+	if (strlcpy(to, from, room) >= room)
+		ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				errmsg("argument \"%s\" must be at most %zu bytes, but it is %zu",
+					   argument, room - 1, strlen(from)));
+}
+
+void
+NorikvPlanFor(const NorikvConnection *connection, const char *election,
+			  NorikvCampaignPlan *plan)
+{
+	memset(plan, 0, sizeof(*plan));
+	plan->database = MyDatabaseId;
+	plan->role = GetUserId();
+	strlcpy(plan->server, connection->name, sizeof(plan->server));
+	strlcpy(plan->tenant, connection->session_tenant, sizeof(plan->tenant));
+	copy_name(plan->election, sizeof(plan->election), election, "election");
+}
+
+static void
+check_node(const NorikvCampaignPlan *plan, const char *nonce)
+{
+	if (plan->node[0] == '\0')
+		ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				errmsg("argument \"%s\" must not be empty", "node_id"));
+	if (NorikvLeaderMeta(plan->node, nonce, PG_INT64_MAX).size > NORIKV_LEASE_VALUE)
+		ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				errmsg("argument \"%s\" is too long for the document of an election",
+					   "node_id"));
+}
+
+static void
+raise_node_stands(const NorikvCampaignPlan *plan)
+{
+	ereport(ERROR, errcode(ERRCODE_OBJECT_IN_USE),
+			errmsg("node \"%s\" already stands for election \"%s\" in this PostgreSQL",
+				   plan->node, plan->election),
+			errdetail("Another database or role has a campaign with this id."),
+			errhint("Give each node an id of its own."));
+}
+
+/* The lease is this function's until the slot has it. */
+NorikvCampaign *
+NorikvMakeCampaign(NorikvConnection *connection, const NorikvCampaignPlan *plan,
+				   const NorikvCampaign *replaced, uint64 *serial)
+{
+	char nonce[NORIKV_NONCE_SIZE + 1];
+	NorikvLeaseRequest request = {.kind = NORIKV_LEASE_CAMPAIGN, .n_puts = 2,
+								  .ttl_ms = plan->ttl_ms, .ownerless = true};
+	NorikvCampaign *volatile campaign = NULL;
+	NorikvLease *lease;
+
+	NorikvMakeNonce(nonce);
+	check_node(plan, nonce);
+	NorikvElectionKeys(plan->election, request.keys);
+	request.values[0] = NorikvLeaderMeta(plan->node, nonce, 0);
+	request.values[1] = NORIKV_SLICE(plan->node);
+	lease = NorikvLeaseReserve(connection, &request, nonce);
+	PG_TRY();
+	{
+		if (NorikvCampaignNodeStands(plan, lease->endpoint, replaced))
+			raise_node_stands(plan);
+		campaign = NorikvCampaignReserve(plan, lease);
+	}
+	PG_CATCH();
+	{
+		NorikvLeaseRelease(lease);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	*serial = campaign->serial;
+	return campaign;
+}
+
+/* ---- campaign() ---- */
+
+static char *
+text_argument(FunctionCallInfo fcinfo, int argument)
+{
+	return PG_ARGISNULL(argument) ? "" : text_to_cstring(PG_GETARG_TEXT_PP(argument));
+}
+
+static void
+command_argument(FunctionCallInfo fcinfo, int argument, const char *name, char *to)
+{
+	char *command = text_argument(fcinfo, argument);
+
+	if (strlcpy(to, command, NORIKV_CAMPAIGN_COMMAND + 1) > NORIKV_CAMPAIGN_COMMAND)
+		ereport(ERROR, errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				errmsg("argument \"%s\" does not fit into shared memory", name),
+				errdetail("It has %zu bytes; at most %d are possible.", strlen(command),
+						  NORIKV_CAMPAIGN_COMMAND),
+				errhint("Make a function of it, and call that."));
+}
+
+/* Its commands log in as the role. */
+static void
+check_may_log_in(void)
+{
+	HeapTuple tuple = SearchSysCache1(AUTHOID, ObjectIdGetDatum(GetUserId()));
+	bool may = HeapTupleIsValid(tuple) &&
+			   ((Form_pg_authid) GETSTRUCT(tuple))->rolcanlogin;
+
+	if (HeapTupleIsValid(tuple))
+		ReleaseSysCache(tuple);
+	if (!may)
+		ereport(ERROR, errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				errmsg("role \"%s\" is not permitted to log in, and cannot campaign",
+					   GetUserNameFromId(GetUserId(), false)),
+				errdetail("What an election leads to is run in a session of its own."));
+}
+
+static Datum
+text_of(const char *utf8)
+{
+	norikv_slice text = NorikvFromUtf8(NORIKV_SLICE(utf8));
+
+	return PointerGetDatum(cstring_to_text_with_len(text.data, text.size));
+}
+
+static void
+set_key_args(const NorikvCampaignPlan *plan, Datum *args)
+{
+	args[0] = CStringGetTextDatum(plan->server);
+	args[1] = CStringGetTextDatum(plan->tenant);
+	args[2] = text_of(plan->election);
+}
+
+/*
+ * Whether there is a row, which is the current user's to change: it is locked then, so
+ * that changes of one campaign take turns. SPI is connected, as the owner.
+ */
+static bool
+lock_row(const NorikvOwnRights *rights, Datum *args, const NorikvCampaignPlan *plan)
+{
+	char *role;
+	Oid roleid;
+
+	if (NorikvRunPlan(&read_plan, read_sql, 3, types, args, NULL) == 0)
+		return false;
+	role = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+	roleid = get_role_oid(role, true);
+	if (OidIsValid(roleid) ? !has_privs_of_role(rights->caller, roleid)
+						   : !superuser_arg(rights->caller))
+		ereport(ERROR, errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				errmsg("permission denied for the campaign in election \"%s\"",
+					   plan->election),
+				errdetail("It is that of role \"%s\".", role));
+	return true;
+}
+
+static void
+write_row(const NorikvCampaignPlan *plan, FunctionCallInfo fcinfo)
+{
+	char nulls[] = "        ";
+	NorikvOwnRights rights;
+	Datum args[8];
+
+	set_key_args(plan, args);
+	args[3] = text_of(plan->node);
+	args[4] = PG_GETARG_DATUM(2);
+	args[5] = CStringGetTextDatum(GetUserNameFromId(plan->role, false));
+	args[6] = PG_GETARG_DATUM(3);
+	args[7] = PG_GETARG_DATUM(4);
+	nulls[6] = PG_ARGISNULL(3) ? 'n' : ' ';
+	nulls[7] = PG_ARGISNULL(4) ? 'n' : ' ';
+	NorikvBeginAsOwner(NORIKV_CAMPAIGNS_TABLE, &rights);
+	(void) lock_row(&rights, args, plan);
+	(void) NorikvRunPlan(&write_plan, write_sql, 8, types, args, nulls);
+	NorikvEndAsOwner(&rights);
+}
+
+/* One with the same id may lead elsewhere, and this one would then never be told apart. */
+static void
+check_leader(NorikvConnection *connection, const NorikvCampaignPlan *plan)
+{
+	norikv_slice keys[2];
+	const norikv_entry *entry;
+	norikv_slice node = NORIKV_SLICE(plan->node);
+	NorikvCall *call;
+	bool leads;
+
+	NorikvElectionKeys(plan->election, keys);
+	call = NorikvStartGet(connection, keys[1], "strong");
+	NorikvFinish(call);
+	entry = norikv_call_entry(call->call);
+	leads = entry->version.index != 0 && entry->value.size == node.size &&
+			memcmp(entry->value.data, node.data, node.size) == 0;
+	NorikvFree(call);
+	if (leads)
+		ereport(ERROR, errcode(ERRCODE_OBJECT_IN_USE),
+				errmsg("node \"%s\" leads election \"%s\" already", plan->node,
+					   plan->election),
+				errdetail("Another campaign has won with this id, or this one has before "
+						  "it ended; then the lease runs out by itself."),
+				errhint("Give each node an id of its own."));
+}
+
+static bool
+is_unchanged(const NorikvCampaign *campaign, const NorikvCampaignPlan *plan)
+{
+	const NorikvCampaignPlan *present = &campaign->plan;
+
+	return present->role == plan->role && present->ttl_ms == plan->ttl_ms &&
+		   strcmp(present->node, plan->node) == 0 &&
+		   strcmp(present->on_elected, plan->on_elected) == 0 &&
+		   strcmp(present->on_lost, plan->on_lost) == 0;
+}
+
+static void
+intend(NorikvCampaign *campaign, uint64 serial, bool starts)
+{
+	Intent *intent = new_intent();
+
+	intent->campaign = campaign;
+	intent->serial = serial;
+	intent->starts = starts;
+}
+
+/* election, node_id, ttl, on_elected, on_lost */
+static void
+plan_argument(FunctionCallInfo fcinfo, const NorikvConnection *connection,
+			  NorikvCampaignPlan *plan)
+{
+	NorikvRequireArgument(fcinfo, 0, "election");
+	NorikvRequireArgument(fcinfo, 2, "ttl");
+	NorikvPlanFor(connection, text_argument(fcinfo, 0), plan);
+	copy_name(plan->node, sizeof(plan->node),
+			  PG_ARGISNULL(1) ? NorikvNodeName() : text_argument(fcinfo, 1), "node_id");
+	plan->ttl_ms = NorikvLeaseTtlArgument(fcinfo, 2);
+	command_argument(fcinfo, 3, "on_elected", plan->on_elected);
+	command_argument(fcinfo, 4, "on_lost", plan->on_lost);
+}
+
+Datum
+norikv_sql_campaign(PG_FUNCTION_ARGS)
+{
+	NorikvConnection *connection = NorikvGetWriteConnection("norikv.campaign()");
+	NorikvCampaignPlan *plan = palloc(sizeof(NorikvCampaignPlan));
+	NorikvCampaign *present;
+	NorikvCampaign *made;
+	uint64 present_serial;
+	uint64 serial;
+
+	plan_argument(fcinfo, connection, plan);
+	NorikvRequireKeeper("norikv.campaign()", "It stands for the election.");
+	NorikvRequireAtomicCas(connection, "norikv.campaign()");
+	NorikvRequireTransactions(connection, "norikv.campaign()");
+	check_may_log_in();
+	write_row(plan, fcinfo);
+	present = NorikvCampaignFind(plan, &present_serial);
+	if (present != NULL && is_unchanged(present, plan))
+		PG_RETURN_VOID();
+	if (present == NULL || strcmp(present->plan.node, plan->node) != 0)
+		check_leader(connection, plan);
+	made = NorikvMakeCampaign(connection, plan, present, &serial);
+	intend(made, serial, true);
+	if (present != NULL)
+		intend(present, present_serial, false);
+	PG_RETURN_VOID();
+}
+
+/* ---- resign() ---- */
+
+Datum
+norikv_sql_resign(PG_FUNCTION_ARGS)
+{
+	NorikvConnection *connection = NorikvGetWriteConnection("norikv.resign()");
+	NorikvCampaignPlan *plan = palloc(sizeof(NorikvCampaignPlan));
+	NorikvCampaign *campaign;
+	NorikvOwnRights rights;
+	norikv_slice keys[2];
+	uint64 serial;
+	Datum args[3];
+	bool found;
+
+	NorikvRequireArgument(fcinfo, 0, "election");
+	NorikvPlanFor(connection, text_argument(fcinfo, 0), plan);
+	NorikvElectionKeys(plan->election, keys);
+	set_key_args(plan, args);
+	NorikvBeginAsOwner(NORIKV_CAMPAIGNS_TABLE, &rights);
+	found = lock_row(&rights, args, plan);
+	if (found)
+		(void) NorikvRunPlan(&delete_plan, delete_sql, 3, types, args, NULL);
+	NorikvEndAsOwner(&rights);
+	campaign = found ? NorikvCampaignFind(plan, &serial) : NULL;
+	if (campaign != NULL)
+		intend(campaign, serial, false);
+	PG_RETURN_BOOL(NorikvResignByHand(connection, keys) || found);
+}

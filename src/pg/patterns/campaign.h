@@ -1,0 +1,34 @@
+/*
+ * campaign.h - making campaigns, for the SQL functions and for those that are found
+ * again after a restart.
+ */
+#ifndef NORIKV_PATTERNS_CAMPAIGN_H
+#define NORIKV_PATTERNS_CAMPAIGN_H
+
+#include "worker/campaign.h"
+
+#define NORIKV_CAMPAIGNS_TABLE "campaigns"
+
+/*
+ * A slot for it, pending; replaced, or NULL, may have the same node id. 22023 and 0A000
+ * where it does not fit.
+ */
+extern NorikvCampaign *NorikvMakeCampaign(NorikvConnection *connection,
+										  const NorikvCampaignPlan *plan,
+										  const NorikvCampaign *replaced,
+										  uint64 *serial);
+/* An empty plan of this session's for an election: enough to find one. */
+extern void NorikvPlanFor(const NorikvConnection *connection, const char *election,
+						  NorikvCampaignPlan *plan);
+extern void NorikvCampaignSqlInit(void);
+
+/* ---- election.c ---- */
+
+/* The keys of an election: that of the document, and that of the leader. */
+extern void NorikvElectionKeys(const char *election, norikv_slice keys[2]);
+/* "host:port/database": what a node is called that has no name. palloc'd. */
+extern char *NorikvNodeName(void);
+/* Gives up what elect() has won in this session; whether there was something. */
+extern bool NorikvResignByHand(NorikvConnection *connection, const norikv_slice keys[2]);
+
+#endif

@@ -1,0 +1,244 @@
+/*
+ * campaign.c - the slots of campaigns in shared memory.
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "storage/ipc.h"
+#include "storage/lwlock.h"
+#include "storage/shmem.h"
+#include "utils/guc.h"
+
+#include "campaign.h"
+#include "keeper.h"
+
+typedef struct SharedCampaigns
+{
+	LWLock *lock;
+	int n_slots;
+	bool loaded;
+	uint64 last_serial;
+	NorikvCampaign slots[FLEXIBLE_ARRAY_MEMBER];
+} SharedCampaigns;
+
+static SharedCampaigns *shared = NULL;
+static int max_campaigns = 32;
+static shmem_request_hook_type next_shmem_request_hook = NULL;
+static shmem_startup_hook_type next_shmem_startup_hook = NULL;
+
+/* ---- Shared memory ---- */
+
+static Size
+shared_size(void)
+{
+	return add_size(offsetof(SharedCampaigns, slots),
+					mul_size(max_campaigns, sizeof(NorikvCampaign)));
+}
+
+static void
+request_shared_memory(void)
+{
+	if (next_shmem_request_hook != NULL)
+		next_shmem_request_hook();
+	RequestAddinShmemSpace(MAXALIGN(shared_size()));
+	RequestNamedLWLockTranche("norikv_campaigns", 1);
+}
+
+static void
+attach_shared_memory(void)
+{
+	bool found;
+
+	if (next_shmem_startup_hook != NULL)
+		next_shmem_startup_hook();
+	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+	shared = ShmemInitStruct("norikv campaigns", shared_size(), &found);
+	if (!found)
+	{
+		memset(shared, 0, shared_size());
+		shared->lock = &GetNamedLWLockTranche("norikv_campaigns")->lock;
+		shared->n_slots = max_campaigns;
+	}
+	LWLockRelease(AddinShmemInitLock);
+}
+
+void
+NorikvCampaignInit(void)
+{
+	/*
+	 * Campaigns of all databases that can be under way at a time. Each takes 10 kB of
+	 * shared memory, and one of norikv.max_leases.
+	 */
+	DefineCustomIntVariable("norikv.max_campaigns",
+							"Most campaigns that are under way at a time.",
+							"Those of all databases of this PostgreSQL.", &max_campaigns,
+							32, 1, 1000, PGC_POSTMASTER, 0, NULL, NULL, NULL);
+	next_shmem_request_hook = shmem_request_hook;
+	shmem_request_hook = request_shared_memory;
+	next_shmem_startup_hook = shmem_startup_hook;
+	shmem_startup_hook = attach_shared_memory;
+}
+
+int
+NorikvCampaignSlots(void)
+{
+	return shared == NULL ? 0 : shared->n_slots;
+}
+
+NorikvCampaign *
+NorikvCampaignSlot(int slot)
+{
+	return &shared->slots[slot];
+}
+
+void
+NorikvCampaignLock(bool exclusive)
+{
+	LWLockAcquire(shared->lock, exclusive ? LW_EXCLUSIVE : LW_SHARED);
+}
+
+void
+NorikvCampaignUnlock(void)
+{
+	LWLockRelease(shared->lock);
+}
+
+/* ---- Their lives ---- */
+
+NorikvCampaign *
+NorikvCampaignReserve(const NorikvCampaignPlan *plan, NorikvLease *lease)
+{
+	NorikvCampaign *found = NULL;
+
+	NorikvCampaignLock(true);
+	for (int i = 0; i < shared->n_slots && found == NULL; i++)
+	{
+		if (shared->slots[i].state == NORIKV_CAMPAIGN_FREE)
+			found = &shared->slots[i];
+	}
+	if (found != NULL)
+	{
+		memset(found, 0, sizeof(*found));
+		found->state = NORIKV_CAMPAIGN_PENDING;
+		found->serial = ++shared->last_serial;
+		found->plan = *plan;
+		found->lease = lease;
+	}
+	NorikvCampaignUnlock();
+	if (found == NULL)
+		ereport(ERROR, errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				errmsg("too many campaigns are under way"),
+				errdetail("The limit is %d.", shared->n_slots),
+				errhint("Raise \"norikv.max_campaigns\" and restart PostgreSQL."));
+	return found;
+}
+
+void
+NorikvCampaignStart(NorikvCampaign *campaign, uint64 serial)
+{
+	NorikvCampaignLock(true);
+	if (campaign->serial == serial && campaign->state == NORIKV_CAMPAIGN_PENDING)
+		campaign->state = NORIKV_CAMPAIGN_STANDING;
+	NorikvCampaignUnlock();
+	NorikvKeeperWake(0);
+}
+
+/* A lease that was never used is given back by the keeper as well: only it uses it. */
+void
+NorikvCampaignStop(NorikvCampaign *campaign, uint64 serial)
+{
+	NorikvCampaignLock(true);
+	if (campaign->serial == serial && campaign->state != NORIKV_CAMPAIGN_FREE)
+		campaign->state = NORIKV_CAMPAIGN_STOPPING;
+	NorikvCampaignUnlock();
+	NorikvKeeperWake(0);
+}
+
+void
+NorikvCampaignStopAll(Oid database)
+{
+	bool any = false;
+
+	if (shared == NULL)
+		return;
+	NorikvCampaignLock(true);
+	for (int i = 0; i < shared->n_slots; i++)
+	{
+		NorikvCampaign *campaign = &shared->slots[i];
+
+		if (campaign->plan.database != database ||
+			campaign->state == NORIKV_CAMPAIGN_FREE)
+			continue;
+		campaign->state = NORIKV_CAMPAIGN_STOPPING;
+		campaign->plan.database = InvalidOid;
+		any = true;
+	}
+	NorikvCampaignUnlock();
+	if (any)
+		NorikvKeeperWake(0);
+}
+
+/* ---- Looking for one ---- */
+
+static bool
+is_like(const NorikvCampaignPlan *a, const NorikvCampaignPlan *b)
+{
+	return a->database == b->database && strcmp(a->server, b->server) == 0 &&
+		   strcmp(a->tenant, b->tenant) == 0 && strcmp(a->election, b->election) == 0;
+}
+
+NorikvCampaign *
+NorikvCampaignFind(const NorikvCampaignPlan *like, uint64 *serial)
+{
+	NorikvCampaign *found = NULL;
+
+	if (shared == NULL)
+		return NULL;
+	NorikvCampaignLock(false);
+	for (int i = 0; i < shared->n_slots && found == NULL; i++)
+	{
+		NorikvCampaign *campaign = &shared->slots[i];
+
+		if (campaign->state == NORIKV_CAMPAIGN_STANDING &&
+			is_like(&campaign->plan, like))
+			found = campaign;
+	}
+	if (found != NULL && serial != NULL)
+		*serial = found->serial;
+	NorikvCampaignUnlock();
+	return found;
+}
+
+bool
+NorikvCampaignNodeStands(const NorikvCampaignPlan *plan, int endpoint,
+						 const NorikvCampaign *except)
+{
+	bool stands = false;
+
+	NorikvCampaignLock(false);
+	for (int i = 0; i < shared->n_slots && !stands; i++)
+	{
+		NorikvCampaign *campaign = &shared->slots[i];
+
+		stands = campaign != except &&
+				 (campaign->state == NORIKV_CAMPAIGN_STANDING ||
+				  campaign->state == NORIKV_CAMPAIGN_PENDING) &&
+				 campaign->lease->endpoint == endpoint &&
+				 strcmp(campaign->plan.election, plan->election) == 0 &&
+				 strcmp(campaign->plan.node, plan->node) == 0;
+	}
+	NorikvCampaignUnlock();
+	return stands;
+}
+
+bool
+NorikvCampaignsAreLoaded(void)
+{
+	return shared->loaded;
+}
+
+void
+NorikvCampaignsLoaded(void)
+{
+	shared->loaded = true;
+}
