@@ -441,8 +441,12 @@ test_nothing_is_missed(void **state)
 		/* all that happened before this has been told once this has */
 		all.saw_last = false;
 		write_key(&all, 99, false);
-		while (!all.saw_last)
+		for (unsigned tries = 0; !all.saw_last; tries++)
+		{
+			if (tries == PATIENCE_MS / 3 / 20)
+				fail_msg("the last change was not told");
 			listen_for(&all, 20);
+		}
 		compare(&all);
 	}
 	print_message("%u changes, %u resets\n", all.changes, all.resets);
