@@ -117,7 +117,7 @@ static void
 test_unknown_methods_are_unimplemented_at_once(void **state)
 {
 	static const char *const methods[] = {
-		"/norikv.v1.Admin/TransferShard", "/norikv.v1.Vector/Search",
+		"/norikv.v1.Admin/TransferShard", "/norikv.v1.Vector/search",
 		"/norikv.ext.v1.Kv/watch", "/norikv.v1.Kv/put", "/", "/no.such/Method"
 	};
 
