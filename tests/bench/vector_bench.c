@@ -188,6 +188,12 @@ bench_search(void)
 	all = rate(index_searches, threads, &recall);
 	printf(", \"index_ef\": %u, \"index_recall\": %.4f, \"index_qps\": %.0f,"
 		   " \"index_qps_threads\": %.0f", ef, recall, one, all);
+	ef = 0;
+	one = rate(index_searches, 1, &recall);
+	printf(", \"default_recall\": %.4f, \"default_qps\": %.0f", recall, one);
+	ef = 400;
+	one = rate(index_searches, 1, &recall);
+	printf(", \"wide_recall\": %.4f, \"wide_qps\": %.0f", recall, one);
 	recall = 0;
 	for (int i = 0; peer && i < MOST_EFS && recall < wanted_recall; i++)
 	{
@@ -201,12 +207,6 @@ bench_search(void)
 	all = rate(peer_searches, threads, &recall);
 	printf(", \"hnswlib_ef\": %u, \"hnswlib_recall\": %.4f, \"hnswlib_qps\": %.0f,"
 		   " \"hnswlib_qps_threads\": %.0f", ef, recall, one, all);
-	ef = 0;
-	one = rate(index_searches, 1, &recall);
-	printf(", \"default_recall\": %.4f, \"default_qps\": %.0f", recall, one);
-	ef = 400;
-	one = rate(index_searches, 1, &recall);
-	printf(", \"wide_recall\": %.4f, \"wide_qps\": %.0f", recall, one);
 }
 
 static void

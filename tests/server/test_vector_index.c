@@ -293,8 +293,8 @@ stress(void)
 static void
 recall_is_what_is_promised(void **state)
 {
-	size_t		n = stress() ? 100000 : 20000;
-	uint32_t	width = stress() ? 128 : 64;
+	size_t		n = stress() ? 100000 : 12000;
+	uint32_t	width = stress() ? 128 : 32;
 	vector_workers *workers = vector_workers_start(2);
 
 	(void) state;
@@ -328,7 +328,7 @@ recall_is_what_is_promised(void **state)
 static void
 duplicates_hide_nobody(void **state)
 {
-	enum { DUPLICATES = 15000, OTHERS = 5000, WIDTH = 16 };
+	enum { DUPLICATES = 12000, OTHERS = 5000, WIDTH = 16 };
 	vector_workers *workers = vector_workers_start(2);
 	vector_index *index = make_index(VECTOR_EUCLIDEAN, VECTOR_HNSW, WIDTH, workers);
 	float	   *others = vectors_clustered(5, 0, OTHERS, WIDTH, 20);

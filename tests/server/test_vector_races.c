@@ -204,7 +204,7 @@ looks(void)
 {
 	const char *value = getenv("NORIKV_STRESS");
 
-	return value && strcmp(value, "1") == 0 ? 2000 : 200;
+	return value && strcmp(value, "1") == 0 ? 2000 : 100;
 }
 
 static void

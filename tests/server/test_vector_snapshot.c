@@ -99,7 +99,7 @@ assert_same_matches(vector_index *a, vector_index *b, const float *values, size_
 static void
 what_was_saved_comes_back(void **state)
 {
-	uint32_t	n = 30000;
+	uint32_t	n = 14000;
 	float	   *vectors = vectors_clustered(11, 0, n, WIDTH, 30);
 
 	(void) state;
@@ -204,7 +204,7 @@ torn_files_are_refused(void **state)
 		assert_refused(&options);
 	}
 	/* One bit anywhere, headers of blocks included. */
-	for (int i = 0; i < 200; i++)
+	for (int i = 0; i < 120; i++)
 	{
 		size_t		at = i < 80 ? (size_t) i : vectors_random(&random) % size;
 

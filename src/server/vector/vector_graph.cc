@@ -204,6 +204,15 @@ private:
 			__builtin_prefetch(row + at);
 	}
 
+	/* Of layer 0, for the row that is looked at next unless a nearer one turns up. */
+	void fetch_links(tableint slot) const
+	{
+		const char *links = getDataByInternalId(slot) + offsetLevel0_;
+
+		for (size_t at = 0; at < (maxM0_ + 1) * sizeof(tableint); at += LINE)
+			__builtin_prefetch(links + at);
+	}
+
 	bool live(tableint slot) const
 	{
 		return __atomic_load_n(&rows_.states[slot], __ATOMIC_RELAXED) & VECTOR_LIVE;
@@ -352,6 +361,8 @@ Graph::search_layer(const void *point, tableint from, int layer, size_t ef, Scra
 				continue;
 			s.open.push_back({d, links[i]});
 			std::push_heap(s.open.begin(), s.open.end(), Nearer());
+			if (s.open.front().slot == links[i])
+				fetch_links(links[i]);
 			take<linking>(s, d, links[i], ef);
 		}
 	}
