@@ -34,6 +34,7 @@ typedef struct watcher
 	engine_version known;
 	uint64_t	history;
 	bool		reset;
+	bool		current;
 	told		heard;			/* since it was opened, or told of a reset */
 	arena		memory;
 } watcher;
@@ -63,6 +64,7 @@ take_changes(void *arg, const engine_status *status, const engine_changes *chang
 	self->status = *status;
 	self->waiting = false;
 	self->reset = changes != NULL && changes->reset;
+	self->current = changes != NULL && changes->current;
 	if (changes != NULL)
 	{
 		self->known = changes->known;
@@ -277,6 +279,43 @@ test_only_what_is_watched(void **state)
 	assert_int_equal(prefix.heard.n, 3);
 	close_watcher(&key);
 	close_watcher(&prefix);
+}
+
+/* Where nothing changes that is watched, a heartbeat tells so; without one, nothing. */
+static void
+test_silence_is_told(void **state)
+{
+	engine	   *on = engine_of(state);
+	engine_watch_request request = {.start = TEXT("k"), .end = TEXT("l"),
+		.heartbeat_ms = 100};
+	engine_status status;
+	watcher		beating;
+	watcher		silent;
+
+	open_now(&silent, on, "k", "l");
+	open_now(&beating, on, "k", "l");
+	on->methods->watch_close(beating.watch);
+	beating.watch = on->methods->watch_open(on, &request, &status);
+	assert_non_null(beating.watch);
+	hear_more(&beating);
+	assert_true(beating.current);
+	ask(&silent);
+	put_text(on, "a", "");
+	for (int i = 0; i < 3; i++)
+		hear_more(&beating);
+	assert_int_equal(beating.heard.n, 0);
+	assert_int_equal(beating.known.index, 1);
+	assert_true(beating.current);
+	assert_false(wait_ms(&silent, 0));
+	put_text(on, "k", "");
+	assert_heard(&beating, 0, ENGINE_CHANGE_PUT, "k", 2);
+	hear_more(&beating);
+	assert_int_equal(beating.heard.n, 1);
+	assert_true(beating.current);
+	assert_true(wait_ms(&silent, PATIENCE_S * 1000));
+	assert_int_equal(silent.heard.n, 1);
+	close_watcher(&beating);
+	close_watcher(&silent);
 }
 
 static void
@@ -779,6 +818,7 @@ run_on(const char *name, CMFixtureFunction setup)
 		ON(test_changes_come_in_order, setup),
 		ON(test_refused_and_repeated_writes_are_not_told, setup),
 		ON(test_only_what_is_watched, setup),
+		ON(test_silence_is_told, setup),
 		ON(test_expiry_is_told, setup),
 		ON(test_large_units_are_known_when_complete, setup),
 		ON(test_goes_on_after_a_version, setup),
