@@ -10,7 +10,9 @@ use Test::More;
 use NorikvTest;
 
 my $directory = PostgreSQL::Test::Utils::tempdir_short();
-my $node = norikv_cluster('flight', conf => "max_connections = 130\nnorikv.embedded = off\nrestart_after_crash = on\n");
+my $node = norikv_cluster('flight', conf => "max_connections = 130\nnorikv.embedded = off\nrestart_after_crash = on
+norikv.cache_watch = off
+");
 my $norikvd = start_norikvd("$directory/log", '--engine=memory', "--listen=unix:$directory/s");
 $node->safe_psql('postgres', "CREATE SERVER norikv FOREIGN DATA WRAPPER norikv
 	OPTIONS (nodes 'unix:$directory/s', timeout '50s', attempt_timeout '50s')");
@@ -142,20 +144,30 @@ for my $write (q{SELECT norikv.put('overtaken', 'newer')}, q{SELECT norikv.delet
 	PostgreSQL::Test::Utils::system_or_bail('sleep', '0.2');
 	sql($write);
 	my $value = sql(q{SELECT coalesce(norikv.get('overtaken'), 'absent')});
-	my $second = session($node, q{SET norikv.server = 'late'; SELECT coalesce(norikv.cache_get('overtaken'), 'absent');});
-	is((finish_session($second))[0], $value, 'who comes after it does not wait for what came before');
+	my $look = q{SET norikv.server = 'late'; SELECT coalesce(norikv.cache_get('overtaken'), 'absent');};
+	my $second = session($node, $look);
+	PostgreSQL::Test::Utils::system_or_bail('sleep', '0.2');
 	finish_session($early);
-	is(sql(q{SET norikv.server = 'late'; SELECT coalesce(norikv.cache_get('overtaken'), 'absent')}),
-		$value, 'what was read before is not kept');
+	is(sql($look), $value, 'what was read before is not kept');
+	is((finish_session($second))[0], $value, 'who comes after it does not wait for what came before');
 }
 
-# A write that was given up may take effect later: until then nothing is kept.
+# What is read between the start of a write and its effect is kept, until it is answered.
 start_tool("$directory/proxy2.log", 'proxy', "--listen=unix:$directory/p2",
 	"--upstream=unix:$directory/s", '--only=Put', '--delay-request=1:2000');
 $node->safe_psql('postgres', "CREATE SERVER slow FOREIGN DATA WRAPPER norikv
 	OPTIONS (nodes 'unix:$directory/p2', timeout '50s', attempt_timeout '50s')");
+sql(q{SELECT norikv.put('during', 'before')});
+my $writer = session($node, q{SET norikv.server = 'slow'; SELECT norikv.put('during', 'after') IS NOT NULL;});
+await(sub { sql(q{SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Extension' AND query LIKE '%put(''during''%'
+	AND pid <> pg_backend_pid()}) });
+is(sql(q{SELECT norikv.cache_get('during')}), 'before', 'a write is under way');
+finish_session($writer);
+is(sql(q{SELECT norikv.cache_get('during')}), 'after', 'what was read meanwhile is not shown after it');
+
+# A write that was given up may take effect later: until then nothing is kept.
 is(sql(q{SELECT norikv.cache_get('late') IS NULL}), 't', 'an absent key is kept');
-my $writer = session($node, q{SET norikv.server = 'slow'; SET statement_timeout = '300ms';
+$writer = session($node, q{SET norikv.server = 'slow'; SET statement_timeout = '300ms';
 	SELECT norikv.put('late', 'after all');});
 like((finish_session($writer))[1], qr/57014/, 'a write is given up');
 is(sql(q{SELECT norikv.cache_get('late') IS NULL}), 't', 'which has not taken effect');
