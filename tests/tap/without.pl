@@ -51,6 +51,12 @@ $error = error_of($node, q{SET ROLE somebody; SELECT norikv.get('k')});
 like($error, qr/HINT:.*"postgresql\.conf"/, 'who may not see where files are is told the name only');
 $error = error_of($node, 'SELECT * FROM norikv.stat_calls');
 like($error, qr/ERROR:  55000:.*HINT:/s, 'statistics need preload, with a hint');
+for my $call (q{cache_get('k')}, q{cache_put('k', 'v')}, q{cache_delete('k')}, q{cache_invalidate('k')},
+	'cache_invalidate_all()', 'cache_stats()')
+{
+	like(error_of($node, "SELECT norikv.$call"), qr/ERROR:  55000:.*cache.*HINT:.*shared_preload_libraries/s,
+		"$call needs preload, with a hint");
+}
 nodes_work($node, "unix:$socket", 'no preload');
 nodes_work($node, "127.0.0.1:$port", 'no preload');
 is(scalar(norikvds($node)), 0, 'no norikvd was started');

@@ -100,10 +100,10 @@ n_buckets(void)
 static void *
 lay(char *base, Size *offset, Size element, Size count)
 {
-	void *part = base + *offset;
+	void *part = base == NULL ? NULL : base + *offset;
 
 	*offset = add_size(*offset, CACHELINEALIGN(mul_size(element, count)));
-	return base == NULL ? NULL : part;
+	return part;
 }
 
 static Size

@@ -33,6 +33,8 @@ typedef struct Watch
 	uint64 history;
 	int64 heard_at; /* boot time of the last page, as all times here; 0: none yet */
 	int64 retry_at;
+	int timeout; /* norikv.cache_watch_timeout when it was begun */
+	bool unsupported; /* the server had no Watch when it was last asked */
 } Watch;
 
 static Watch watches[NORIKV_CACHE_SCOPES];
@@ -78,6 +80,7 @@ confirm(const Watch *watch)
 
 	if (!lock_scope(watch))
 		return;
+	pg_atomic_write_u32(&scope->watched, true);
 	if (pg_atomic_read_u64(&scope->watched_since) == 0)
 		pg_atomic_write_u64(&scope->watched_since, (uint64) NorikvBootMicroseconds());
 	pg_atomic_write_u64(&scope->confirmed_at, (uint64) NorikvBootMicroseconds());
@@ -175,19 +178,17 @@ forget(Watch *watch)
 	watch->history = 0;
 	watch->known = (norikv_version){0, 0};
 	watch->retry_at = 0;
-	if (watch->serial != 0)
-		set_watched(watch, norikv_cache_watch, 0);
 }
 
 /* It ended, which it does only where it is refused. */
 static void
 end(Watch *watch, int64 now)
 {
-	bool unsupported = norikv_call_error(watch->call.call)->code == NORIKV_UNIMPLEMENTED;
-
+	watch->unsupported =
+		norikv_call_error(watch->call.call)->code == NORIKV_UNIMPLEMENTED;
 	forget(watch);
-	set_watched(watch, !unsupported, 0);
-	watch->retry_at = now + (unsupported ? UNSUPPORTED_PAUSE_MS : PAUSE_MS);
+	set_watched(watch, !watch->unsupported, 0);
+	watch->retry_at = now + (watch->unsupported ? UNSUPPORTED_PAUSE_MS : PAUSE_MS);
 }
 
 static void
@@ -211,11 +212,12 @@ start(Watch *watch, int endpoint, int64 now)
 	memcpy(watch->prefix, copy.key_prefix, copy.key_prefix_size);
 	explicit_bzero(&copy, sizeof(copy));
 	if (watch->history == 0)
-		request.after = (norikv_version){0, 0};
+		set_watched(watch, !watch->unsupported, 0);
 	NorikvKeeperTrack(&watch->call, client,
 					  norikv_watch(NorikvKeeperClientHandle(client), &request, NULL),
 					  true);
-	watch->retry_at = now + norikv_cache_watch_timeout;
+	watch->timeout = norikv_cache_watch_timeout;
+	watch->retry_at = now + watch->timeout;
 }
 
 /* One that is silent for too long is begun again, from where it was. */
@@ -231,38 +233,45 @@ go_on(Watch *watch, int64 now)
 		if (page != NULL)
 		{
 			take_page(watch, page, now);
-			watch->retry_at = now + norikv_cache_watch_timeout;
+			watch->retry_at = now + watch->timeout;
 			(void) norikv_call_next(call);
 		}
 		else
 			end(watch, now);
 	}
-	else if (now >= watch->retry_at)
+	else if (now >= watch->retry_at || watch->timeout != norikv_cache_watch_timeout)
 	{
 		stop(watch);
 		watch->retry_at = now;
 	}
 }
 
-/* The endpoint to watch for the scope that has the place now; -1: none. */
+/*
+ * The endpoint to watch for the scope that has the place now; -1: none. Of a scope that is
+ * only out of use entries are shown as if nothing was heard of the server.
+ */
 static int
 wanted_endpoint(Watch *watch)
 {
 	NorikvCacheScope *scope = &norikv_cache->scopes[watch - watches];
 	int64 now = NorikvBootMicroseconds();
 	uint32 serial;
+	bool possible;
 	int endpoint = -1;
 
-	LWLockAcquire(norikv_cache->lists_lock, LW_SHARED);
+	LWLockAcquire(norikv_cache->lists_lock, LW_EXCLUSIVE);
 	serial = pg_atomic_read_u32(&scope->serial);
-	if (serial != 0 && norikv_cache_watch &&
+	possible = norikv_cache_watch && serial != 0 && scope->endpoint >= 0;
+	if (!possible)
+		pg_atomic_write_u32(&scope->watched, false);
+	if (possible &&
 		now - (int64) pg_atomic_read_u64(&scope->used_at) < NORIKV_CACHE_IDLE_US)
 		endpoint = scope->endpoint;
 	LWLockRelease(norikv_cache->lists_lock);
 	if (serial != watch->serial)
 	{
-		watch->serial = 0;
 		forget(watch);
+		watch->unsupported = false;
 		watch->serial = serial;
 	}
 	return endpoint;
@@ -277,19 +286,26 @@ start_module(void)
 	for (int i = 0; i < NORIKV_CACHE_SCOPES; i++)
 	{
 		watches[i].serial = pg_atomic_read_u32(&norikv_cache->scopes[i].serial);
-		forget(&watches[i]);
+		if (pg_atomic_read_u32(&norikv_cache->scopes[i].watched))
+			set_watched(&watches[i], true, 0);
 	}
 }
 
 static int64
 step_watch(Watch *watch, int64 now)
 {
-	int endpoint = wanted_endpoint(watch);
+	int endpoint;
 
+	if (pg_atomic_read_u32(&norikv_cache->scopes[watch - watches].serial) == 0)
+		return NORIKV_KEEPER_NEVER;
+	endpoint = wanted_endpoint(watch);
 	if (endpoint < 0)
 	{
 		if (watch->call.call != NULL || watch->history != 0)
+		{
 			forget(watch);
+			set_watched(watch, norikv_cache_watch, 0);
+		}
 		return NORIKV_KEEPER_NEVER;
 	}
 	if (watch->call.call != NULL)
