@@ -6,7 +6,7 @@
  * the journal an image of the disk is made that keeps only what was synced and a
  * torn part of the rest. Opened, it must have all that was acknowledged.
  */
-#include "support/engine_fixture.h"
+#include "support/vector_calls.h"
 
 #include <dlfcn.h>
 #include <inttypes.h>
@@ -28,6 +28,7 @@
 #define OPS 800					/* of each thread */
 #define VALUE_SIZE 1500
 #define BRIEF_MS 5
+#define DIMENSIONS 4
 
 typedef enum note_kind
 {
@@ -65,8 +66,11 @@ send_request(engine *on, const note *what, engine_status *status, bool *repeated
 	char		key[24];
 	char		slot[96];
 	char		value[VALUE_SIZE];
-	engine_op	op = {.kind = what->counter == 0 ? ENGINE_DELETE : ENGINE_PUT};
-	engine_unit unit = {.atomic = true, .ops = &op, .n_ops = 1};
+	float		vector[DIMENSIONS] = {(float) what->counter, 1};
+	engine_op	ops[2] = {{.kind = what->counter == 0 ? ENGINE_DELETE : ENGINE_PUT}};
+	engine_op  *op = &ops[0];
+	/* With the key a vector of the same name, unless it expires. */
+	engine_unit unit = {.atomic = true, .ops = ops, .n_ops = brief ? 1 : 2};
 	engine_result result = {0};
 	uint64_t	filler = what->counter;
 	answer		done;
@@ -76,19 +80,21 @@ send_request(engine *on, const note *what, engine_status *status, bool *repeated
 	for (size_t i = 0; i < sizeof(value); i++)
 		value[i] = (char) random_below(&filler, 256);
 	snprintf(value, 24, "%" PRIu64, what->counter);
-	op.key = TEXT(key);
-	if (op.kind == ENGINE_PUT)
-		op.value = slice_of(value, 24 + what->counter % (VALUE_SIZE - 24));
-	if (brief && op.kind == ENGINE_PUT)
+	op->key = TEXT(key);
+	if (op->kind == ENGINE_PUT)
+		op->value = slice_of(value, 24 + what->counter % (VALUE_SIZE - 24));
+	if (brief && op->kind == ENGINE_PUT)
 	{
-		op.ttl = ENGINE_TTL_SET;
-		op.ttl_ms = BRIEF_MS;
+		op->ttl = ENGINE_TTL_SET;
+		op->ttl_ms = BRIEF_MS;
 	}
+	ops[1] = what->counter == 0 ? vector_delete_op("vectors", key)
+		: vector_put_op("vectors", key, vector, DIMENSIONS);
 	unit.idempotency_key = TEXT(slot);
 	commit_unit(on, &unit, &done);
 	*status = done.status;
 	*repeated = done.repeated;
-	if (done.n_results == 1)
+	if (done.n_results > 0)
 		result = done.results[0];
 	answer_free(&done);
 	return result;
@@ -161,6 +167,17 @@ note_nothing(const void *data, size_t size)
 	(void) size;
 }
 
+static void
+make_index(engine *on)
+{
+	engine_index index = {DIMENSIONS, ENGINE_EUCLIDEAN, ENGINE_HNSW};
+	engine_status status;
+
+	create_index(on, "vectors", index, &status);
+	if (status.code != ENGINE_OK)
+		fail_msg("%s", status.text);
+}
+
 /* Ends without closing the store. Silent: promises nothing of what it writes. */
 static int
 run_writer(const char *root, bool sync, bool silent)
@@ -172,6 +189,7 @@ run_writer(const char *root, bool sync, bool silent)
 	fix.max_memory = 1;
 	snprintf(fix.directory, sizeof(fix.directory), "%.50s/data", root);
 	fixture_open(&fix);
+	make_index(fix.engine);
 	for (unsigned i = 0; i < THREADS; i++)
 	{
 		writers[i] = (writer) {.on = fix.engine, .number = i};
@@ -313,6 +331,41 @@ writes_and_records_agree(engine *on, const expectation *expected)
 	return true;
 }
 
+/* Each vector is that of its key: for gets, and for a search that finds them all. */
+static bool
+vectors_agree(engine *on)
+{
+	float		query[DIMENSIONS] = {1};
+	found_vectors all = search_nearest(on, "vectors", query, DIMENSIONS, THREADS * KEYS + 1);
+	size_t		expected = 0;
+	bool		good = true;
+
+	for (unsigned i = 0; i < THREADS * KEYS; i++)
+	{
+		char		name[24];
+		engine_slice id;
+		found_vectors vector;
+		got			key;
+
+		if (i % KEYS >= KEYS - BRIEF_KEYS)
+			continue;
+		name_of(i / KEYS, i % KEYS, name);
+		id = TEXT(name);
+		key = get_text(on, name);
+		vector = get_vectors(on, "vectors", &id, 1);
+		good = good && vector.n_vectors == 1 &&
+			vector.vectors[0].version.index == key.version.index;
+		expected += key.version.index != 0;
+		found_free(&vector);
+	}
+	good = good && all.n_vectors == expected;
+	for (size_t i = 0; i < all.n_vectors && good; i++)
+		good = all.vectors[i].version.index ==
+			get_key(on, all.vectors[i].id).version.index;
+	found_free(&all);
+	return good;
+}
+
 /* True where nothing acknowledged is missing. */
 static bool
 check_image(const char *root, const expectation *expected, const char **failure)
@@ -332,13 +385,17 @@ check_image(const char *root, const expectation *expected, const char **failure)
 		*failure = text;
 		return false;
 	}
+	/* The power may have gone before there was one. */
+	make_index(fix.engine);
+	if (!vectors_agree(fix.engine))
+		wrong++;
 	for (unsigned thread = 0; thread < THREADS; thread++)
 	{
 		for (unsigned key = 0; key < KEYS; key++)
 			wrong += !key_is_as_expected(fix.engine, &expected->keys[thread][key], thread,
 										 key);
 	}
-	*failure = wrong > 0 ? "keys are not as acknowledged" : NULL;
+	*failure = wrong > 0 ? "keys or vectors are not as acknowledged" : NULL;
 	if (*failure == NULL && !repeats_are_recognised(fix.engine, expected))
 		*failure = "a repeated request was not recognised";
 	if (*failure == NULL && !writes_and_records_agree(fix.engine, expected))

@@ -58,7 +58,7 @@ is_found(engine *on, const float *place, const char *id, engine_version version)
 {
 	engine_search search = {.space = TEXT("points"), .query = place,
 		.dimensions = DIMENSIONS, .k = 1, .ef = 200};
-	found		answered = search_vectors(on, search);
+	found_vectors answered = search_vectors(on, search);
 	bool		good = answered.status.code == ENGINE_OK && answered.n_vectors == 1 &&
 		slice_equal(answered.vectors[0].id, TEXT(id)) &&
 		answered.vectors[0].version.index == version.index &&
@@ -108,7 +108,7 @@ drop_and_create(void *arg)
 		engine_search search = {.space = TEXT("passing"), .query = place,
 			.dimensions = DIMENSIONS, .k = 10};
 		engine_status status;
-		found		answered;
+		found_vectors answered;
 
 		create_index(self->on, "passing", index_of_points, &status);
 		answered = search_vectors(self->on, search);
@@ -137,7 +137,7 @@ search_passing(void *arg)
 	{
 		engine_search search = {.space = TEXT("passing"), .query = place,
 			.dimensions = DIMENSIONS, .k = 10, .include_vectors = true};
-		found		answered = search_vectors(self->on, search);
+		found_vectors answered = search_vectors(self->on, search);
 
 		if (answered.status.code != ENGINE_OK &&
 			answered.status.code != ENGINE_NOT_FOUND)

@@ -43,7 +43,7 @@ static const char *
 all_ids(engine *on, const char *space)
 {
 	static char text[512];
-	found		answered = search_nearest(on, space, at(0), DIMENSIONS, 1000);
+	found_vectors answered = search_nearest(on, space, at(0), DIMENSIONS, 1000);
 
 	text[0] = '\0';
 	for (size_t i = 0; i < answered.n_vectors; i++)
@@ -60,7 +60,7 @@ get_vector(engine *on, const char *space, const char *id)
 {
 	static float floats[DIMENSIONS];
 	engine_slice name = TEXT(id);
-	found		answered = get_vectors(on, space, &name, 1);
+	found_vectors answered = get_vectors(on, space, &name, 1);
 	engine_vector first;
 
 	assert_int_equal(answered.status.code, ENGINE_OK);
@@ -117,7 +117,7 @@ test_absent_namespace(void **state)
 		.dimensions = DIMENSIONS, .k = 1};
 	engine_slice id = TEXT("a");
 	engine_status status;
-	found		answered;
+	found_vectors answered;
 
 	assert_refused(on, vector_put_op("none", "a", at(1), DIMENSIONS), ENGINE_NOT_FOUND,
 				   "namespace \"none\" has no vector index");
@@ -153,7 +153,7 @@ test_dropped_and_created_again(void **state)
 	assert_int_equal(get_vector(on, "docs", "ghost").version.index, 0);
 	if (strcmp(self->name, "rocksdb") == 0)
 	{
-		found		answered;
+		found_vectors answered;
 
 		fixture_reopen(self);
 		answered = search_nearest(self->engine, "docs", at(1), DIMENSIONS, 10);
@@ -172,7 +172,7 @@ test_found_from_their_answer_on(void **state)
 	engine	   *on = ((fixture *) *state)->engine;
 	engine_version first;
 	engine_version second;
-	found		answered;
+	found_vectors answered;
 
 	create(on, "docs", euclidean);
 	first = put_vector(on, "docs", "b", at(2), DIMENSIONS);
@@ -203,7 +203,7 @@ test_got_as_they_were_put(void **state)
 	float		odd[DIMENSIONS] = {1e-30f, -0.0f, 3, 4, 5, 6, 7, 1e10f};
 	engine_slice ids[] = {TEXT("a"), TEXT("none"), TEXT("a")};
 	engine_version version;
-	found		answered;
+	found_vectors answered;
 
 	create(on, "docs", cosine);
 	version = put_vector(on, "docs", "a", odd, DIMENSIONS);
@@ -414,7 +414,7 @@ test_wrong_searches(void **state)
 	wrong[3].dimensions = 7;
 	for (size_t i = 0; i < lengthof(wrong); i++)
 	{
-		found		answered = search_vectors(on, wrong[i]);
+		found_vectors answered = search_vectors(on, wrong[i]);
 
 		assert_int_equal(answered.status.code, ENGINE_INVALID_ARGUMENT);
 		found_free(&answered);
@@ -513,7 +513,7 @@ fill(engine *on, const char *space, unsigned first, unsigned n)
 static unsigned
 count(engine *on, const char *space)
 {
-	found		answered = search_nearest(on, space, at(1), DIMENSIONS, 10000);
+	found_vectors answered = search_nearest(on, space, at(1), DIMENSIONS, 10000);
 	unsigned	n = (unsigned) answered.n_vectors;
 
 	found_free(&answered);
@@ -619,7 +619,7 @@ test_too_large_at_the_start(void **state)
 	engine_search search = {.space = TEXT("docs"), .query = at(1),
 		.dimensions = DIMENSIONS, .k = 1};
 	engine_index_info info;
-	found		answered;
+	found_vectors answered;
 
 	create(self->engine, "docs", euclidean);
 	fill(self->engine, "docs", 0, 50);

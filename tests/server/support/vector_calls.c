@@ -12,7 +12,7 @@ typedef struct waiter
 	pthread_mutex_t lock;
 	pthread_cond_t ready;
 	bool		done;
-	found	   *to;
+	found_vectors *to;
 	const char *space;
 	engine_index_info *info;
 	bool		seen;
@@ -46,7 +46,7 @@ finish(waiter *self)
 }
 
 static void
-copy_vectors(found *to, const engine_vector *vectors, size_t n)
+copy_vectors(found_vectors *to, const engine_vector *vectors, size_t n)
 {
 	to->n_vectors = n;
 	to->vectors = arena_alloc(&to->memory, n * sizeof(engine_vector) + 1);
@@ -79,10 +79,10 @@ take_matches(void *arg, const engine_status *status, const engine_matches *match
 	finish(self);
 }
 
-found
+found_vectors
 search_vectors(engine *on, engine_search search)
 {
-	found		answered = {0};
+	found_vectors answered = {0};
 	waiter		waiting = {.to = &answered};
 
 	begin(&waiting);
@@ -91,13 +91,13 @@ search_vectors(engine *on, engine_search search)
 	return answered;
 }
 
-found
+found_vectors
 search_nearest(engine *on, const char *space, const float *query, uint32_t dimensions,
 			   uint32_t k)
 {
 	engine_search search = {.space = TEXT(space), .query = query,
 		.dimensions = dimensions, .k = k};
-	found		answered;
+	found_vectors answered;
 
 	wait_until_ready(on, space);
 	answered = search_vectors(on, search);
@@ -117,10 +117,10 @@ take_vectors(void *arg, const engine_status *status, const engine_vector *vector
 	finish(self);
 }
 
-found
+found_vectors
 get_vectors(engine *on, const char *space, const engine_slice *ids, size_t n_ids)
 {
-	found		answered = {0};
+	found_vectors answered = {0};
 	waiter		waiting = {.to = &answered};
 
 	begin(&waiting);
@@ -131,7 +131,7 @@ get_vectors(engine *on, const char *space, const engine_slice *ids, size_t n_ids
 }
 
 void
-found_free(found *self)
+found_free(found_vectors *self)
 {
 	arena_free(&self->memory);
 }

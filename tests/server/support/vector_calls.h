@@ -7,22 +7,22 @@
 #include "engine_fixture.h"
 
 /* Owns copies of what the answer pointed to. */
-typedef struct found
+typedef struct found_vectors
 {
 	engine_status status;
 	engine_vector *vectors;		/* ids end with NUL; floats NULL where absent */
 	size_t		n_vectors;
 	bool		exact;
 	arena		memory;
-} found;
+} found_vectors;
 
-extern found search_vectors(engine *on, engine_search search);
+extern found_vectors search_vectors(engine *on, engine_search search);
 /* The k nearest, once the index is in memory. */
-extern found search_nearest(engine *on, const char *space, const float *query,
+extern found_vectors search_nearest(engine *on, const char *space, const float *query,
 							uint32_t dimensions, uint32_t k);
-extern found get_vectors(engine *on, const char *space, const engine_slice *ids,
+extern found_vectors get_vectors(engine *on, const char *space, const engine_slice *ids,
 						 size_t n_ids);
-extern void found_free(found *self);
+extern void found_free(found_vectors *self);
 
 /* False, and *info as it was, where there is no such index. */
 extern bool find_index(engine *on, const char *space, engine_index_info *info);
