@@ -565,6 +565,24 @@ test_there_after_a_restart(void **state)
 	assert_int_equal(count(self->engine, "docs"), 50);
 }
 
+/* A snapshot goes with its index. */
+static void
+test_dropped_with_its_snapshot(void **state)
+{
+	fixture    *self = *state;
+	engine_status status;
+
+	create(self->engine, "docs", euclidean);
+	fill(self->engine, "docs", 0, 10);
+	fixture_reopen(self);
+	assert_int_equal(snapshots(self), 1);
+	wait_until_ready(self->engine, "docs");
+	drop_index(self->engine, "docs", &status);
+	for (int i = 0; i < 2000 && snapshots(self) > 0; i++)
+		usleep(1000);
+	assert_int_equal(snapshots(self), 0);
+}
+
 /* An older snapshot is put back: what was written since is in the store only. */
 static void
 test_snapshot_is_compared_with_the_store(void **state)
@@ -675,6 +693,7 @@ run_on_disk(CMFixtureFunction fixture_setup)
 {
 	const struct CMUnitTest tests[] = {
 		EACH(test_there_after_a_restart),
+		EACH(test_dropped_with_its_snapshot),
 		EACH(test_snapshot_is_compared_with_the_store),
 		EACH(test_damaged_snapshot),
 		EACH(test_too_large_at_the_start),

@@ -69,6 +69,8 @@ keep(vector_keeper *self, vector_space *space)
 				vector_keeper_wake(self);
 			break;
 		case ENGINE_INDEX_READY:
+			/* It is rebuilt in the background, too. */
+			vector_space_count_memory(space);
 			if (!snapshot_is_due(space, now))
 				break;
 			vector_snapshot_save(space);
@@ -107,6 +109,8 @@ free_buried(vector_keeper *self)
 	{
 		vector_space *next = gone->next;
 
+		if (atomic_load(&gone->dropped))
+			vector_snapshot_remove(gone);
 		vector_space_free(gone);
 		gone = next;
 	}
@@ -137,8 +141,9 @@ keeper_main(void *arg)
 	vector_snapshots_sweep(self->owner);
 	while (!atomic_load(&self->closing))
 	{
-		keep_all(self);
+		/* First: what is to be loaded may need the memory. */
 		free_buried(self);
+		keep_all(self);
 		wait_for_work(self);
 	}
 	return NULL;

@@ -25,6 +25,7 @@ struct vector_space
 	/* One for the list it is in, one for everybody who uses it now. */
 	atomic_uint references;
 	_Atomic engine_index_state state;
+	atomic_bool dropped;		/* its snapshot goes with it */
 	_Atomic uint64_t loaded;	/* vectors that have been read by now */
 	_Atomic uint64_t changes;	/* since the last snapshot */
 	uint64_t	saved_ms;		/* when that was; the keeper's own */

@@ -132,18 +132,26 @@ vectors_create(vectors *self, engine_slice name, const engine_index *index,
 	insert(self, added);
 }
 
-void
-vectors_drop(vectors *self, vector_space *dropped)
+/* Its last user frees it. */
+static void
+remove_space(vectors *self, vector_space *removed)
 {
 	bool		found;
-	size_t		at = find_place(self, vector_space_name(dropped), &found);
+	size_t		at = find_place(self, vector_space_name(removed), &found);
 
 	pthread_rwlock_wrlock(&self->lock);
 	memmove(&self->spaces[at], &self->spaces[at + 1],
 			(self->n_spaces - at - 1) * sizeof(*self->spaces));
 	self->n_spaces--;
 	pthread_rwlock_unlock(&self->lock);
-	vector_space_release(dropped);
+	vector_space_release(removed);
+}
+
+void
+vectors_drop(vectors *self, vector_space *dropped)
+{
+	atomic_store(&dropped->dropped, true);
+	remove_space(self, dropped);
 }
 
 /* ---- From the store ---- */
@@ -190,7 +198,7 @@ vectors_reload(vectors *self, engine_version last)
 
 	atomic_store(&self->floor, version_pack(last));
 	while (self->n_spaces > 0)
-		vectors_drop(self, self->spaces[self->n_spaces - 1]);
+		remove_space(self, self->spaces[self->n_spaces - 1]);
 	if (!read_indexes(self, &status))
 		self->options.log(ENGINE_LOG_ERROR, "vector indexes cannot be read: %s",
 						  status.text);
