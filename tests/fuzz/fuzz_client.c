@@ -34,6 +34,8 @@ look_at(norikv_call *call)
 	const norikv_operation_result *results;
 	const norikv_cluster_view *view = norikv_call_view(call);
 	const norikv_changes *changes = norikv_call_changes(call);
+	const norikv_vector *vectors;
+	const norikv_vector_index *indexes;
 
 	for (size_t i = 0; i < n; i++)
 	{
@@ -43,6 +45,16 @@ look_at(norikv_call *call)
 	results = norikv_call_results(call, &n);
 	for (size_t i = 0; i < n; i++)
 		read_bytes(NORIKV_SLICE(results[i].text));
+	vectors = norikv_call_vectors(call, &n);
+	for (size_t i = 0; i < n; i++)
+	{
+		read_bytes(vectors[i].id);
+		read_bytes((norikv_slice) {vectors[i].vector,
+				vectors[i].vector != NULL ? vectors[i].dimensions * sizeof(float) : 0});
+	}
+	indexes = norikv_call_indexes(call, &n);
+	for (size_t i = 0; i < n; i++)
+		read_bytes(indexes[i].space);
 	for (size_t i = 0; changes != NULL && i < changes->n_changes; i++)
 	{
 		read_bytes(changes->changes[i].key);
@@ -64,6 +76,9 @@ start(norikv_client *client, int kind)
 		{.kind = NORIKV_OP_ADD, .key = keys[1], .delta = 1},
 		{.kind = NORIKV_OP_DELETE, .key = keys[2]},
 	};
+	static const float point[2] = {1, 2};
+	norikv_search_request search = {.space = keys[0], .query = point, .dimensions = 2,
+		.k = 3, .continued = true};
 	norikv_scan_request scan = {.reverse = false};
 	norikv_watch_request watch = {.start = keys[0]};
 
@@ -89,6 +104,14 @@ start(norikv_client *client, int kind)
 			return norikv_watch_cluster(client, NULL);
 		case 9:
 			return norikv_usage(client, keys[0], NULL);
+		case 11:
+			return norikv_vector_get_many(client, keys[0], keys, 3, NULL);
+		case 12:
+			return norikv_vector_search(client, &search, NULL);
+		case 13:
+			return norikv_vector_list(client, keys[0], NULL);
+		case 14:
+			return norikv_vector_insert(client, keys[0], keys[1], point, 2, NULL);
 		default:
 			return norikv_watch(client, &watch, NULL);
 	}
@@ -184,7 +207,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	if (size == 0)
 		return 0;
-	switch (data[0] % 16)
+	switch (data[0] % 32)
 	{
 		case 9:
 			try_view(client, data + 1, size - 1);
@@ -193,7 +216,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			try_texts(data + 1, size - 1);
 			break;
 		default:
-			try_call(client, data[0] % 11, data[0] & 0x80, data + 1, size - 1);
+			try_call(client, data[0] % 15, data[0] & 0x80, data + 1, size - 1);
 	}
 	return 0;
 }

@@ -13,11 +13,27 @@
 #include "health.pb-c.h"
 #include "request.h"
 #include "unpack.h"
+#include "vector_unit.h"
+#include "wire.h"
 
 extern int	LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define REQUIRE(condition) \
 	do { if (!(condition)) abort(); } while (0)
+
+/* One on a vector goes through the engine's checks too. */
+static void
+check_vector_op(const engine_op *op)
+{
+	engine_status status;
+
+	if (!vector_unit_check_op(op, &status))
+		return;
+	REQUIRE(op->space.size >= 1 && op->space.size <= WIRE_MAX_NAMESPACE);
+	REQUIRE(op_on_index(op) || (op->key.size >= 1 && op->key.size <= WIRE_MAX_VECTOR_ID));
+	REQUIRE(memchr(op->space.data, '\0', op->space.size) == NULL);
+	REQUIRE(op->value.size <= WIRE_MAX_DIMENSIONS * sizeof(float));
+}
 
 /* What an operation that was let through must be. */
 static void
@@ -25,6 +41,8 @@ check_op(const engine_op *op)
 {
 	if (op->kind == ENGINE_DELETE_RANGE)
 		REQUIRE(op->key.size <= WIRE_MAX_KEY + 1 && op->end_key.size <= WIRE_MAX_KEY + 1);
+	else if (op_on_vector(op))
+		check_vector_op(op);
 	else
 		REQUIRE(op->key.size >= 1 && op->key.size <= WIRE_MAX_KEY);
 	REQUIRE(op->value.size <= WIRE_MAX_VALUE);
@@ -151,6 +169,38 @@ try_commit(const void *message, wire_arena *arena, char *error)
 }
 
 static void
+try_vector_insert(const void *message, wire_arena *arena, char *error)
+{
+	const Norikv__V1__VectorInsertRequest *request = message;
+	engine_op	op = {
+		.kind = ENGINE_VECTOR_PUT,
+		.space = request_text(request->namespace_),
+		.key = request_text(request->id),
+		.value = request_floats(request->vector, request->n_vector),
+	};
+
+	(void) arena;
+	(void) error;
+	check_vector_op(&op);
+}
+
+static void
+try_create_index(const void *message, wire_arena *arena, char *error)
+{
+	const Norikv__V1__CreateVectorIndexRequest *request = message;
+	engine_op	op = {
+		.kind = ENGINE_INDEX_CREATE,
+		.space = request_text(request->namespace_),
+		.index = {request->dimensions, (engine_metric) request->distance,
+		(engine_index_type) request->index_type},
+	};
+
+	(void) arena;
+	(void) error;
+	check_vector_op(&op);
+}
+
+static void
 try_nothing(const void *message, wire_arena *arena, char *error)
 {
 	(void) message;
@@ -174,6 +224,11 @@ static const struct
 	{&norikv__ext__v1__set_quota_request__descriptor, try_set_quota},
 	{&norikv__ext__v1__usage_request__descriptor, try_usage},
 	{&norikv__v1__watch_cluster_request__descriptor, try_nothing},
+	{&norikv__v1__create_vector_index_request__descriptor, try_create_index},
+	{&norikv__v1__vector_insert_request__descriptor, try_vector_insert},
+	{&norikv__v1__vector_search_request__descriptor, try_nothing},
+	{&norikv__ext__v1__search_request__descriptor, try_nothing},
+	{&norikv__ext__v1__vector_multi_get_request__descriptor, try_nothing},
 	{&grpc__health__v1__health_check_request__descriptor, try_nothing},
 };
 
