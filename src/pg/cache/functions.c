@@ -146,7 +146,8 @@ fly(const Access *access, bool *is_null)
 static Datum
 read_through(const Access *access, bool *is_null)
 {
-	int64 until = NorikvBootMicroseconds() + (int64) access->connection->settings.timeout * 1000;
+	int64 timeout = access->connection->settings.timeout;
+	int64 until = NorikvBootMicroseconds() + timeout * 1000;
 	NorikvCacheTicket ticket;
 	NorikvCacheFound found;
 

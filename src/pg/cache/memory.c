@@ -57,8 +57,9 @@ define_settings(void)
 	 * of changes (Watch), they are seen at once; where it does not, this is how old a
 	 * value can be that somebody else than this PostgreSQL has changed.
 	 */
-	DefineCustomIntVariable("norikv.cache_ttl", "How long cache_get() shows what it keeps.",
-							NULL, &norikv_cache_ttl, 60000, 1, INT_MAX, PGC_SIGHUP,
+	DefineCustomIntVariable("norikv.cache_ttl",
+							"How long cache_get() shows what it keeps.", NULL,
+							&norikv_cache_ttl, 60000, 1, INT_MAX, PGC_SIGHUP,
 							GUC_UNIT_MS, NULL, NULL, NULL);
 
 	/*

@@ -267,8 +267,9 @@ extern NorikvCacheBoarding NorikvCacheBoard(const NorikvCacheKey *key,
 											NorikvCacheTicket *ticket);
 /* For a write whose value is to be kept. */
 extern void NorikvCacheBoardWrite(const NorikvCacheKey *key);
-/* This backend's ends; item NULL: with nothing to be kept. Nothing to do: nothing done. */
+/* This backend's flight ends; the item is kept where it may be. */
 extern void NorikvCacheLand(const NorikvCacheKey *key, const NorikvCacheItem *item);
+/* It ends with nothing, if there is one. Never throws. */
 extern void NorikvCacheAbandon(void);
 /* At most so many milliseconds; the outcome. */
 extern NorikvCacheOutcome NorikvCacheWait(const NorikvCacheTicket *ticket, long timeout);

@@ -340,7 +340,8 @@ NorikvCacheTold(uint32 scope, uint64 hash, norikv_version version)
 	for (uint32 i = *bucket_of(hash); i != NORIKV_CACHE_NONE;
 		 i = norikv_cache_entries[i].next)
 	{
-		if (norikv_cache_entries[i].hash == hash && norikv_cache_entries[i].scope == scope)
+		if (norikv_cache_entries[i].hash == hash &&
+			norikv_cache_entries[i].scope == scope)
 			outdate(&norikv_cache_entries[i], version);
 	}
 	NorikvCacheTellFlights(hash, false, scope, version);

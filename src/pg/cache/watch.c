@@ -136,8 +136,8 @@ take_change(const Watch *watch, const norikv_change *change)
 }
 
 /*
- * Where this process or the network has stood still, the page may be as old as that; those
- * that waited behind it come at once, and tell more.
+ * Where this process or the network has stood still, the page may be as old as that;
+ * those that waited behind it come at once, and tell more.
  */
 static bool
 is_fresh(const Watch *watch, int64 now)
@@ -247,8 +247,8 @@ go_on(Watch *watch, int64 now)
 }
 
 /*
- * The endpoint to watch for the scope that has the place now; -1: none. Of a scope that is
- * only out of use entries are shown as if nothing was heard of the server.
+ * The endpoint to watch for the scope that has the place now; -1: none. Of a scope that
+ * is only out of use entries are shown as if nothing was heard of the server.
  */
 static int
 wanted_endpoint(Watch *watch)
