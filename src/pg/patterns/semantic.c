@@ -83,14 +83,16 @@ is_known(NorikvConnection *connection, const char *space, const Maker *maker)
 	return false;
 }
 
-/* Nothing here may throw: an error is on its way. */
 static void
 index_use_context(void *arg)
 {
 	NorikvIndexUse *use = arg;
 
-	if (geterrcode() == ERRCODE_NO_DATA_FOUND)
-		forget_index(use->connection, NORIKV_SLICE(use->space));
+	if (geterrcode() != ERRCODE_NO_DATA_FOUND)
+		return;
+	forget_index(use->connection, NORIKV_SLICE(use->space));
+	errhint("Vector index \"%s\" was dropped meanwhile: repeat the call, which makes it "
+			"again.", use->space);
 }
 
 void

@@ -16,6 +16,13 @@ PG_FUNCTION_INFO_V1(norikv_sql_vector_insert_many);
 
 /* Requests under way at a time. */
 #define IN_FLIGHT 4
+/*
+ * How long a request should take, in milliseconds: far from any time-out, on whatever
+ * server, and long enough that the round trip does not count.
+ */
+#define TARGET_MS 200
+#define FIRST_STEP 128
+#define LEAST_STEP 8
 /* When a request is full, at the latest. */
 #define REQUEST_BYTES (1024 * 1024)
 /* What a server may need for an operation, beside its id and its vector. */
@@ -32,6 +39,7 @@ typedef struct Insertion
 	int n_chosen;
 	int next;	 /* of chosen, to be sent */
 	int64 done;	 /* vectors that the server has */
+	int step;	 /* vectors of the next request */
 	size_t request_bytes;
 } Insertion;
 
@@ -58,8 +66,7 @@ insertion_context(void *arg)
 static void
 send_request(Insertion *insertion, Request *request)
 {
-	int limit = Min(insertion->n_chosen - insertion->next,
-					insertion->connection->settings.batch_size);
+	int limit = Min(insertion->n_chosen - insertion->next, insertion->step);
 	int dimensions = insertion->vectors.dimensions;
 	size_t bytes = 0;
 	int n = 0;
@@ -99,14 +106,29 @@ raise_result(const Insertion *insertion, const Request *request,
 	NorikvRaiseVectors(&error, request->call, insertion->space);
 }
 
+/* Vectors are put into a graph: how long that takes, only trying tells. */
 static void
-finish_request(Insertion *insertion, Request *request)
+adjust_step(Insertion *insertion, const Request *request, int most)
+{
+	instr_time took;
+	double ratio;
+
+	INSTR_TIME_SET_CURRENT(took);
+	INSTR_TIME_SUBTRACT(took, request->call->start);
+	ratio = TARGET_MS / Max(INSTR_TIME_GET_MILLISEC(took), 1.0);
+	insertion->step = (int) (request->n_operations * Min(ratio, 2.0));
+	insertion->step = Min(Max(insertion->step, LEAST_STEP), most);
+}
+
+static void
+finish_request(Insertion *insertion, Request *request, int most)
 {
 	const norikv_operation_result *results;
 	size_t n_results;
 	int failed = -1;
 
 	NorikvFinishVectors(request->call, insertion->space);
+	adjust_step(insertion, request, most);
 	results = norikv_call_results(request->call->call, &n_results);
 	if (n_results != request->n_operations)
 		ereport(ERROR, errcode(ERRCODE_PROTOCOL_VIOLATION),
@@ -148,11 +170,12 @@ send_all(Insertion *insertion)
 	for (int i = 0; i < IN_FLIGHT; i++)
 		requests[i].operations = palloc(sizeof(norikv_operation) * batch);
 	error_context_stack = &callback;
+	insertion->step = Min(FIRST_STEP, batch);
 	for (int n = 0; n < IN_FLIGHT && insertion->next < insertion->n_chosen; n++)
 		send_request(insertion, &requests[n]);
 	while (requests[oldest].call != NULL)
 	{
-		finish_request(insertion, &requests[oldest]);
+		finish_request(insertion, &requests[oldest], batch);
 		if (insertion->next < insertion->n_chosen)
 			send_request(insertion, &requests[oldest]);
 		oldest = (oldest + 1) % IN_FLIGHT;
