@@ -88,6 +88,12 @@ for my $text ('The quick brown fox jumps over the lazy dog.', 'a b c', "don't", 
 	same_vector(\@built_in, [ lexical_embedding($text, 256) ], "lexical: $text");
 }
 
+# Whatever the encoding of the database
+$node->safe_psql('postgres', q{CREATE DATABASE latin1 ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0});
+$node->safe_psql('latin1', 'CREATE EXTENSION norikv');
+is( $node->safe_psql('latin1', q{SET client_encoding = 'UTF8'; SELECT norikv.embed('Größe Ärger')}),
+	$node->safe_psql('postgres', q{SELECT norikv.embed('Größe Ärger')}), 'lexical: the same in LATIN1');
+
 # ---- What is sent, and what comes back ----
 
 my $good = create_server('good', embedding_dimensions => 64);
@@ -97,6 +103,11 @@ my @vector = numbers(on_server($good, "SELECT norikv.embed(E'Grüße, \"quoted\"
 	use utf8;
 	same_vector(\@vector, [ lexical_embedding('Grüße, "quoted" \\ and a tab	here', 64) ], 'a text and its vector');
 }
+is( $node->safe_psql('latin1', q{SET client_encoding = 'UTF8';
+		CREATE SERVER good FOREIGN DATA WRAPPER norikv OPTIONS (embedder 'http', embedding_dimensions '64', embedding_url '} . $stub->url('latin1') . q{');
+		CREATE USER MAPPING FOR PUBLIC SERVER good OPTIONS (embedding_api_key '} . $key . q{');
+		SET norikv.server = 'good'; SELECT norikv.embed('Größe Ärger')}),
+	on_server($good, q{SELECT norikv.embed('Größe Ärger')}), 'and from LATIN1');
 my ($request) = $stub->requests('good');
 is($request->{headers}{authorization}, "Bearer $key", 'the key is sent');
 like($request->{body}, qr/"model":"small"/, 'the model is sent');

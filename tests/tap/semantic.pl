@@ -79,6 +79,19 @@ my $weights = $node->safe_psql('postgres', q{
 	FROM unnest(norikv.vector_get('user_prefs', 'user')) AS component WHERE component > 0});
 is($weights, join(' ', map { -$_ } (15, reverse(1 .. 15))), 'each moved the user halfway, one after the other');
 
+# ---- Document and vector: of one writer, however many there are ----
+
+for my $document (1 .. 4)
+{
+	($out, $error) = together(6, qq{SELECT count(norikv.document_index('one$document', 'Version ' || :n, 'the words of writer ' || chr(96 + :n) || i))
+		FROM generate_series(1, 30) AS i});
+	is($error, '', 'six sessions index one document');
+}
+is($node->safe_psql('postgres', q{
+		SELECT count(*) FROM unnest('{one1,one2,one3,one4}'::text[]) AS id, LATERAL (SELECT norikv.get_json('doc:meta:' || id) AS meta) AS read
+		WHERE norikv.vector_get('documents', id) IS DISTINCT FROM norikv.embed((meta ->> 'title') || ' ' || (meta ->> 'content'))}),
+	0, 'document and vector are of the same one');
+
 # ---- Document and vector, with norikvd killed ----
 
 my $writers = 4;

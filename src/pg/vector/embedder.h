@@ -66,6 +66,8 @@ extern uint32 NorikvFoldCase(uint32 code);
 
 typedef struct NorikvPost
 {
+	/* Makes the body, when its turn comes; it is freed after the answer. */
+	void (*prepare)(struct NorikvPost *post);
 	char *body;
 	size_t body_size;
 	/* Called with each answer of status 200, in the order in which they come. */

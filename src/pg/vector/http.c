@@ -34,6 +34,7 @@
 typedef struct Embedding
 {
 	const NorikvEmbedderOptions *options;
+	const Datum *texts;
 	MemoryContext context; /* of the vectors */
 	float **values;
 	int n_texts;
@@ -240,9 +241,10 @@ take_answer(NorikvPost *post, const char *answer, size_t size)
 
 /* In the database's encoding up to here, in UTF-8 from here on. */
 static void
-make_body(NorikvPost *post, const NorikvEmbedderOptions *options, const Datum *texts,
-		  int count)
+make_body(NorikvPost *post)
 {
+	const Batch *batch = post->arg;
+	const NorikvEmbedderOptions *options = batch->embedding->options;
 	StringInfoData json;
 
 	initStringInfo(&json);
@@ -256,9 +258,9 @@ make_body(NorikvPost *post, const NorikvEmbedderOptions *options, const Datum *t
 	if (options->dimensions != 0)
 		appendStringInfo(&json, "\"dimensions\":%d,", options->dimensions);
 	appendStringInfoString(&json, "\"input\":[");
-	for (int i = 0; i < count; i++)
+	for (int i = 0; i < batch->count; i++)
 	{
-		char *string = TextDatumGetCString(texts[i]);
+		char *string = TextDatumGetCString(batch->embedding->texts[batch->first + i]);
 
 		if (i > 0)
 			appendStringInfoChar(&json, ',');
@@ -268,6 +270,8 @@ make_body(NorikvPost *post, const NorikvEmbedderOptions *options, const Datum *t
 	appendStringInfoString(&json, "]}");
 	post->body = pg_server_to_any(json.data, json.len, PG_UTF8);
 	post->body_size = post->body == json.data ? json.len : strlen(post->body);
+	if (post->body != json.data)
+		pfree(json.data);
 }
 
 /* How many of the texts go into one request, one at least. */
@@ -321,7 +325,7 @@ static int
 embed(const NorikvEmbedderOptions *options, const Datum *texts, int n_texts,
 	  float **values)
 {
-	Embedding embedding = {options, CurrentMemoryContext, values, n_texts, 0};
+	Embedding embedding = {options, texts, CurrentMemoryContext, values, n_texts, 0};
 	MemoryContext context;
 	MemoryContext old_context;
 	NorikvPost *posts;
@@ -338,8 +342,8 @@ embed(const NorikvEmbedderOptions *options, const Datum *texts, int n_texts,
 		Batch *batch = palloc(sizeof(Batch));
 
 		*batch = (Batch){&embedding, first, batch_size(texts + first, n_texts - first)};
-		*post = (NorikvPost){.answered = take_answer, .arg = batch};
-		make_body(post, options, texts + first, batch->count);
+		*post = (NorikvPost){
+			.prepare = make_body, .answered = take_answer, .arg = batch};
 		first += batch->count;
 	}
 	NorikvPostAll(options, posts, n_posts);

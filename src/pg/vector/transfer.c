@@ -317,6 +317,7 @@ finish_transfer(Transfers *transfers, Transfer *transfer, CURLcode code)
 	{
 		transfer->post->answered(transfer->post, transfer->answer, transfer->size);
 		clear_answer(transfer);
+		pfree(transfer->post->body);
 		transfer->post = NULL;
 		transfers->n_active--;
 		return;
@@ -382,6 +383,7 @@ start_what_can(Transfers *transfers, NorikvPost *posts, int n_posts, int *next)
 		if (transfer->post == NULL && *next < n_posts)
 		{
 			transfer->post = &posts[(*next)++];
+			transfer->post->prepare(transfer->post);
 			transfer->tries = 0;
 			transfer->resume_at = 0;
 			transfer->deadline = now + transfers->options->timeout;
