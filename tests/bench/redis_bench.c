@@ -1,6 +1,6 @@
 /*
- * redis_bench.c - gets from redis-server through hiredis: one command in flight
- * on each of many connections, none pipelined, under one epoll.
+ * redis_bench.c - gets from redis-server through hiredis, or increments of one key:
+ * one command in flight on each of many connections, none pipelined, under one epoll.
  */
 #include "bench.h"
 
@@ -22,6 +22,7 @@ static unsigned n_connections = 64;
 static unsigned value_size = 100;
 static uint64_t keys = 100000;
 static bool fill;
+static bool increments;
 
 static void __attribute__((noreturn))
 fail(redisContext *redis, const char *what)
@@ -75,7 +76,10 @@ get_start(bench_connection *connection, bench_run *bench)
 	int			done = 0;
 
 	connection->began_at = bench_now();
-	append_command(connection->redis, "GET", bench_random(bench, keys), NULL);
+	if (increments)
+		redisAppendCommand(connection->redis, "INCR counter");
+	else
+		append_command(connection->redis, "GET", bench_random(bench, keys), NULL);
 	while (!done)
 		if (redisBufferWrite(connection->redis, &done) != REDIS_OK)
 			fail(connection->redis, "write");
@@ -93,7 +97,8 @@ get_end(bench_connection *connection, bench_run *bench)
 	if (reply == NULL)
 		return false;
 	bench_ended(bench, connection->began_at, bench_now(),
-				reply->type == REDIS_REPLY_STRING && reply->len == value_size);
+				increments ? reply->type == REDIS_REPLY_INTEGER
+						   : reply->type == REDIS_REPLY_STRING && reply->len == value_size);
 	freeReplyObject(reply);
 	return true;
 }
@@ -134,7 +139,7 @@ parse_options(int argc, char **argv)
 {
 	int			option;
 
-	while ((option = getopt(argc, argv, "t:s:f:k:v:w")) != -1)
+	while ((option = getopt(argc, argv, "t:s:f:k:v:wi")) != -1)
 		switch (option)
 		{
 			case 't':
@@ -155,12 +160,15 @@ parse_options(int argc, char **argv)
 			case 'w':
 				fill = true;
 				break;
+			case 'i':
+				increments = true;
+				break;
 			default:
 				exit(2);
 		}
 	if (path == NULL || n_connections == 0 || keys == 0)
 	{
-		fprintf(stderr, "usage: redis_bench -t SOCKET [-w] [-s SECONDS] [-f CONNECTIONS]"
+		fprintf(stderr, "usage: redis_bench -t SOCKET [-w] [-i] [-s SECONDS] [-f CONNECTIONS]"
 				" [-k KEYS] [-v VALUE_SIZE]\n");
 		exit(2);
 	}
