@@ -204,7 +204,7 @@ typedef struct NorikvConnection
 	char *known_tenant;
 	int64 known_tenant_us;
 	List *indexes; /* of NorikvKnownIndex: those of patterns that are known to be there */
-	/* Store time, and when it was (CLOCK_BOOTTIME): not before, not after; 0: not asked */
+	/* Store time, and when it was (CLOCK_BOOTTIME): not before, not after; 0: unknown */
 	int64 store_time_ms;
 	int64 store_time_after_us;
 	int64 store_time_before_us;
@@ -458,7 +458,7 @@ typedef struct NorikvStoreTimes
 } NorikvStoreTimes;
 
 extern NorikvStoreTimes NorikvGetStoreTimes(NorikvConnection *connection);
-/* Of an Info that has ended: its store time, asked at one instant, answered at another. */
+/* Of an Info that has ended: its store time, and when it was asked and answered. */
 extern void NorikvKeepStoreTime(NorikvConnection *connection, uint64 store_time_ms,
 								int64 asked_us, int64 answered_us);
 /* CLOCK_BOOTTIME: goes on while the machine sleeps, and nobody sets it. */

@@ -32,7 +32,7 @@ sub use_server
 		$node->safe_psql(
 			'postgres', "DROP SERVER IF EXISTS norikv; DROP TABLE IF EXISTS got;
 			CREATE SERVER norikv FOREIGN DATA WRAPPER norikv OPTIONS (nodes '$nodes',
-				timeout '60s', attempt_timeout '400ms', connect_timeout '1s');
+				timeout '20s', attempt_timeout '400ms', connect_timeout '1s');
 			CREATE UNLOGGED TABLE got (value bigint)");
 	}
 }
@@ -120,14 +120,65 @@ my (undef, $refused) = finish_session(
 like($refused, qr/ERROR:  0A000:.*"norikv" does not support counter_add\(\) with an idempotency key/s,
 	'an idempotency key is refused there');
 
-# ---- Cancelled and terminated in the middle ----
+# ---- The one that sends for all is cancelled, or terminated ----
+
+# Behind a proxy whose answers take a second: the first adds alone, those that come
+# meanwhile are sent by the second. When that request has been carried out and nobody
+# knows yet, its sender goes.
+sub handed_over
+{
+	my ($what, $counter, $function) = @_;
+	my $value = sub {
+		$combining->safe_psql('postgres', "SELECT coalesce(norikv.counter_get('$counter'), 0)");
+	};
+	my $add = sub {
+		my ($name) = @_;
+		my $session = session($combining, "SELECT norikv.counter_add('$counter') AS $name");
+		return ($session, await_backend($combining, "%${counter}_) AS $name%"));
+	};
+	my ($first) = $add->('first');
+	ok(await(sub { $value->() == 1 }), "$what: one adds");
+	my ($sender, $pid) = $add->('sender');
+	usleep(200_000);
+	my @others = map { ($add->("other$_"))[0] } 1 .. 5;
+	ok(await(sub { $value->() == 7 }), "$what: and six more together");
+	$combining->safe_psql('postgres', "SELECT $function($pid)");
+	my (undef, $error) = finish_session($sender);
+	like($error, qr/(ERROR:  57014|FATAL:  57P01).*DETAIL:.*may have been applied/s,
+		"$what: the sender hears that its own may have been done");
+	is(join(' ', sort map { (finish_session($_))[0] } $first, @others),
+		'1 3 4 5 6 7', "$what: the others have their values");
+	is($value->(), 7, "$what: nothing counts twice");
+	return;
+}
+
+my $proxies = 0;
+
+sub slow_answers
+{
+	my ($upstream, $method, $ms) = @_;
+	my $socket = "$directory/s" . ++$proxies;
+	start_tool("$socket.log", 'proxy', "--listen=unix:$socket", "--upstream=unix:$upstream",
+		"--only=$method", "--delay-answer=1:$ms");
+	use_server("unix:$socket");
+	$combining->safe_psql('postgres', q{ALTER SERVER norikv OPTIONS (SET attempt_timeout '20s')});
+	return;
+}
+
+slow_answers("$directory/f", 'Put', 1500);
+handed_over('swapped, terminated', 'terminated', 'pg_terminate_backend');
+$norikvd = start_norikvd("$directory/log3", @norikvd);
+slow_answers("$directory/n", 'Commit', 1500);
+handed_over('added, cancelled', 'cancelled', 'pg_cancel_backend');
+
+# ---- Cancelled and terminated in the middle, many times ----
 
 # Sessions that all want one counter: those with a short timeout are cancelled in the
 # middle, as leaders and as those carried. The others must not notice.
 sub interrupted
 {
 	my ($what, $counter) = @_;
-	my $n = rounds(600);
+	my $n = rounds(300);
 	my @patient = map {
 		session($combining, "SELECT norikv.counter_add('$counter') FROM generate_series(1, $n)")
 	} 1 .. 6;
@@ -169,11 +220,9 @@ sub interrupted
 	return;
 }
 
+use_server("unix:$directory/f");
 interrupted('compare-and-swap', 'cut');
-$norikvd = start_norikvd("$directory/log4", @norikvd);
-start_tool("$directory/slow.log", 'proxy', "--listen=unix:$directory/s", "--upstream=unix:$directory/n",
-	'--only=Commit', '--delay-answer=1:3');
-use_server("unix:$directory/s");
+slow_answers("$directory/n", 'Commit', 3);
 interrupted('additions', 'cut');
 
 # ---- A server that goes away: what is not known is said, and nobody waits for ever ----

@@ -85,7 +85,8 @@ NorikvShowCounter(int64 number)
 /* ---- What each step of a batch came to ---- */
 
 /* Out of range in sum, so that each is to be tried alone. */
-static const norikv_error too_much = {.code = NORIKV_OUT_OF_RANGE, .text = "out of range"};
+static const norikv_error too_much = {.code = NORIKV_OUT_OF_RANGE,
+									  .text = "out of range"};
 static const norikv_error no_integer = {.code = NORIKV_INVALID_ARGUMENT,
 										.text = "holds no integer"};
 

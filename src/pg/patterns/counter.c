@@ -190,7 +190,8 @@ init_step(NorikvAttempt *attempt, void *arg)
 	if (document->present)
 		*value = NorikvCounterValue(attempt->connection, document->key, document->value);
 	else
-		NorikvPutDocument(attempt, document, NorikvShowCounter(*value), NORIKV_TTL_NONE, 0);
+		NorikvPutDocument(attempt, document, NorikvShowCounter(*value), NORIKV_TTL_NONE,
+						  0);
 }
 
 /* name, value */

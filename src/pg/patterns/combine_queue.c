@@ -1,0 +1,455 @@
+/*
+ * combine_queue.c - who wants something of one key, who does it, and who waits.
+ *
+ * A queue is a key that somebody wants something of: one leads, others are parked in the
+ * order in which they came, or taken into the leader's batch. All of it is in shared
+ * memory, each queue under its own lock, which nobody holds while anything can fail
+ * or wait. How it is used, and what must hold: combine.c.
+ */
+#include "patterns/combine_queue.h"
+
+#include "common/hashfn.h"
+#include "miscadmin.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "storage/lwlock.h"
+#include "storage/proc.h"
+#include "storage/shmem.h"
+
+#define QUEUES 128
+#define QUEUE_PROBES 4
+#define NOBODY (-1)
+/* How much longer than its own call may take a backend waits for another's. */
+#define PATIENCE_MS 1000
+/* For how long after a batch the next one waits for those of it. */
+#define COMPANY_US 1000
+#define UUID_TEXT_SIZE 37
+
+#if PG_VERSION_NUM >= 170000
+#define MY_NUMBER MyProcNumber
+#else
+#define MY_NUMBER (MyProc->pgprocno)
+#endif
+
+/* What a backend wants: one at a time. Guarded by the lock of its queue. */
+typedef struct Slot
+{
+	NorikvSlotState state;
+	int next; /* in the list of those parked */
+	int64 ask[NORIKV_ASK_WORDS];
+	int64 answer[NORIKV_ANSWER_WORDS];
+} Slot;
+
+typedef struct NorikvQueue
+{
+	NorikvIdentity identity;
+	int leader; /* NOBODY: the queue is free */
+	int first;	/* of those parked */
+	int last;
+	int n_parked;
+	int company; /* how many the last batch had */
+	bool leader_waits; /* for as many as that */
+	int64 handed_out_us; /* when its answers were */
+	uint64 sequence; /* of the idempotency keys */
+	/* The batch that the leader has taken: members that went away are NOBODY. */
+	int n_members;
+	int members[NORIKV_MAX_PARTS];
+	int64 asks[NORIKV_MAX_PARTS][NORIKV_ASK_WORDS];
+	bool is_prepared;
+	NorikvPrepared prepared;
+} NorikvQueue;
+
+typedef struct Combining
+{
+	char uuid[UUID_TEXT_SIZE]; /* of this start of PostgreSQL */
+	LWLockPadded *locks;	   /* of each queue */
+	NorikvQueue queues[QUEUES];
+	Slot slots[FLEXIBLE_ARRAY_MEMBER]; /* of each backend */
+} Combining;
+
+static Combining *shared = NULL;
+static shmem_request_hook_type previous_shmem_request_hook = NULL;
+static shmem_startup_hook_type previous_shmem_startup_hook = NULL;
+
+/* ---- Shared memory ---- */
+
+static Size
+shared_size(void)
+{
+	return add_size(offsetof(Combining, slots), mul_size(MaxBackends, sizeof(Slot)));
+}
+
+static void
+request_shmem(void)
+{
+	if (previous_shmem_request_hook)
+		previous_shmem_request_hook();
+	RequestAddinShmemSpace(shared_size());
+	RequestNamedLWLockTranche("norikv_combine", QUEUES);
+}
+
+/* Version 4, as a client would make it. */
+static void
+make_uuid(char *text)
+{
+	unsigned char bytes[16];
+
+	if (!pg_strong_random(bytes, sizeof(bytes)))
+		ereport(ERROR, errcode(ERRCODE_INTERNAL_ERROR),
+				errmsg("could not generate random values"));
+	bytes[6] = (bytes[6] & 0x0f) | 0x40;
+	bytes[8] = (bytes[8] & 0x3f) | 0x80;
+	for (int i = 0; i < 16; i++)
+	{
+		if (i == 4 || i == 6 || i == 8 || i == 10)
+			*text++ = '-';
+		text += sprintf(text, "%02x", bytes[i]);
+	}
+}
+
+static void
+startup_shmem(void)
+{
+	bool found;
+
+	if (previous_shmem_startup_hook)
+		previous_shmem_startup_hook();
+	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+	shared = ShmemInitStruct("norikv combining", shared_size(), &found);
+	if (!found)
+	{
+		memset(shared, 0, shared_size());
+		make_uuid(shared->uuid);
+		shared->locks = GetNamedLWLockTranche("norikv_combine");
+		for (int i = 0; i < QUEUES; i++)
+			shared->queues[i].leader = NOBODY;
+	}
+	LWLockRelease(AddinShmemInitLock);
+}
+
+void
+NorikvCombineInit(void)
+{
+	previous_shmem_request_hook = shmem_request_hook;
+	shmem_request_hook = request_shmem;
+	previous_shmem_startup_hook = shmem_startup_hook;
+	shmem_startup_hook = startup_shmem;
+}
+
+static void
+lock_queue(const NorikvQueue *queue)
+{
+	LWLockAcquire(&shared->locks[queue - shared->queues].lock, LW_EXCLUSIVE);
+}
+
+static void
+unlock_queue(const NorikvQueue *queue)
+{
+	LWLockRelease(&shared->locks[queue - shared->queues].lock);
+}
+
+static void
+wake(int number)
+{
+	SetLatch(&ProcGlobal->allProcs[number].procLatch);
+}
+
+/* ---- Queues; all of these with the lock held ---- */
+
+static void
+park(NorikvQueue *queue, int number)
+{
+	shared->slots[number].state = NORIKV_SLOT_PARKED;
+	shared->slots[number].next = NOBODY;
+	if (queue->first == NOBODY)
+		queue->first = number;
+	else
+		shared->slots[queue->last].next = number;
+	queue->last = number;
+	queue->n_parked++;
+	if (queue->leader_waits && queue->n_parked + 1 >= queue->company)
+		wake(queue->leader);
+}
+
+static void
+unpark(NorikvQueue *queue, int number)
+{
+	int *link = &queue->first;
+	int previous = NOBODY;
+
+	while (*link != number)
+	{
+		previous = *link;
+		link = &shared->slots[previous].next;
+	}
+	*link = shared->slots[number].next;
+	if (queue->last == number)
+		queue->last = previous;
+	queue->n_parked--;
+}
+
+/* The next leader: one of the batch that is still to be done, or one that came later. */
+static void
+appoint(NorikvQueue *queue)
+{
+	queue->leader = NOBODY;
+	for (int i = 0; i < queue->n_members && queue->leader == NOBODY; i++)
+		queue->leader = queue->members[i];
+	if (queue->leader == NOBODY)
+	{
+		queue->n_members = 0;
+		queue->leader = queue->first;
+		if (queue->leader != NOBODY)
+			unpark(queue, queue->leader);
+	}
+	if (queue->leader != NOBODY)
+	{
+		shared->slots[queue->leader].state = NORIKV_SLOT_LEADS;
+		wake(queue->leader);
+	}
+}
+
+static void
+take_member(NorikvQueue *queue, int number)
+{
+	queue->members[queue->n_members] = number;
+	memcpy(queue->asks[queue->n_members], shared->slots[number].ask,
+		   sizeof(queue->asks[0]));
+	queue->n_members++;
+}
+
+/* Of the leader itself and those parked. */
+static void
+make_batch(NorikvQueue *queue)
+{
+	queue->is_prepared = false;
+	queue->sequence++;
+	take_member(queue, MY_NUMBER);
+	while (queue->first != NOBODY && queue->n_members < NORIKV_MAX_PARTS)
+	{
+		int number = queue->first;
+
+		unpark(queue, number);
+		shared->slots[number].state = NORIKV_SLOT_TAKEN;
+		take_member(queue, number);
+	}
+	queue->company = queue->n_members;
+}
+
+static void
+leave_batch(NorikvQueue *queue, int number)
+{
+	for (int i = 0; i < queue->n_members; i++)
+	{
+		if (queue->members[i] == number)
+			queue->members[i] = NOBODY;
+	}
+}
+
+/* ---- Joining and leaving ---- */
+
+static bool
+is_same(const NorikvIdentity *a, const NorikvIdentity *b)
+{
+	return a->database == b->database && a->serverid == b->serverid &&
+		   a->umid == b->umid && a->kind == b->kind && a->prefix_size == b->prefix_size &&
+		   a->key_size == b->key_size &&
+		   memcmp(a->key, b->key, a->key_size) == 0;
+}
+
+/* False where the queue has another key. */
+static bool
+join_queue(NorikvQueue *queue, const NorikvIdentity *identity)
+{
+	bool joined = true;
+
+	lock_queue(queue);
+	if (queue->leader == NOBODY)
+	{
+		if (!is_same(&queue->identity, identity))
+			queue->company = 0;
+		memcpy(&queue->identity, identity,
+			   offsetof(NorikvIdentity, key) + identity->key_size);
+		queue->first = queue->last = NOBODY;
+		queue->n_parked = queue->n_members = 0;
+		queue->leader = MY_NUMBER;
+		shared->slots[MY_NUMBER].state = NORIKV_SLOT_LEADS;
+	}
+	else if (is_same(&queue->identity, identity))
+		park(queue, MY_NUMBER);
+	else
+		joined = false;
+	unlock_queue(queue);
+	return joined;
+}
+
+/* Those that have a key already are looked at first; a free one is the next best. */
+NorikvQueue *
+NorikvJoinQueue(const NorikvIdentity *identity, const int64 *ask)
+{
+	uint32 hash;
+
+	if (shared == NULL || MyProc == NULL)
+		return NULL;
+	memcpy(shared->slots[MY_NUMBER].ask, ask, sizeof(shared->slots[MY_NUMBER].ask));
+	hash = hash_bytes((const unsigned char *) identity->key, identity->key_size);
+	for (int i = 0; i < QUEUE_PROBES; i++)
+	{
+		NorikvQueue *queue = &shared->queues[(hash + i) % QUEUES];
+
+		if (join_queue(queue, identity))
+			return queue;
+	}
+	return NULL;
+}
+
+/* On an error, a cancel, the end of the process: what I had to do is another's. */
+void
+NorikvLeaveQueue(int code, Datum arg)
+{
+	NorikvQueue *queue = (NorikvQueue *) DatumGetPointer(arg);
+	Slot *slot = &shared->slots[MY_NUMBER];
+
+	lock_queue(queue);
+	switch (slot->state)
+	{
+		case NORIKV_SLOT_PARKED:
+			unpark(queue, MY_NUMBER);
+			break;
+		case NORIKV_SLOT_TAKEN:
+			leave_batch(queue, MY_NUMBER);
+			break;
+		case NORIKV_SLOT_LEADS:
+			leave_batch(queue, MY_NUMBER);
+			appoint(queue);
+			break;
+		default:
+			break;
+	}
+	slot->state = NORIKV_SLOT_IDLE;
+	unlock_queue(queue);
+}
+
+/* ---- Batches ---- */
+
+static void
+name_request(NorikvBatch *batch, uint64 sequence)
+{
+	snprintf(batch->idempotency_key, sizeof(batch->idempotency_key),
+			 "~nk1/%s/%d/" UINT64_FORMAT, shared->uuid, batch->queue, sequence);
+}
+
+void
+NorikvPrepareBatch(NorikvBatch *batch, const NorikvPrepared *prepared)
+{
+	NorikvQueue *queue = &shared->queues[batch->queue];
+
+	lock_queue(queue);
+	queue->prepared = *prepared;
+	queue->is_prepared = true;
+	name_request(batch, ++queue->sequence);
+	unlock_queue(queue);
+	batch->prepared = *prepared;
+	batch->is_prepared = true;
+}
+
+/* ---- Company ---- */
+
+/*
+ * Those whose answers were just handed out mostly come back at once, and a batch that
+ * leaves without them makes them wait for the next. So for a moment after that the
+ * leader waits until as many are there as last time; the last of them wakes it.
+ */
+bool
+NorikvAwaitsCompany(NorikvQueue *queue)
+{
+	bool awaits;
+
+	lock_queue(queue);
+	awaits = queue->n_members == 0 && queue->n_parked + 1 < queue->company &&
+			 NorikvBootMicroseconds() < queue->handed_out_us + COMPANY_US;
+	queue->leader_waits = awaits;
+	unlock_queue(queue);
+	return awaits;
+}
+
+/* The batch that another one left, or a new one. */
+void
+NorikvTakeBatch(NorikvQueue *queue, NorikvBatch *batch)
+{
+	lock_queue(queue);
+	if (queue->n_members == 0)
+		make_batch(queue);
+	batch->queue = queue - shared->queues;
+	batch->n_parts = queue->n_members;
+	for (int i = 0; i < queue->n_members; i++)
+		memcpy(batch->parts[i].ask, queue->asks[i], sizeof(queue->asks[i]));
+	batch->is_prepared = queue->is_prepared;
+	batch->prepared = queue->prepared;
+	name_request(batch, queue->sequence);
+	unlock_queue(queue);
+}
+
+/* To all members that are still there; then the next one leads. */
+void
+NorikvHandOut(NorikvQueue *queue, const NorikvBatch *batch, NorikvSlotState state)
+{
+	lock_queue(queue);
+	for (int i = 0; i < queue->n_members; i++)
+	{
+		int number = queue->members[i];
+
+		if (number == NOBODY)
+			continue;
+		memcpy(shared->slots[number].answer, batch->parts[i].answer,
+			   sizeof(shared->slots[number].answer));
+		shared->slots[number].state = state;
+		if (number != MY_NUMBER)
+			wake(number);
+	}
+	queue->n_members = 0;
+	queue->handed_out_us = NorikvBootMicroseconds();
+	appoint(queue);
+	unlock_queue(queue);
+}
+
+/* ---- What became of it ---- */
+
+NorikvSlotState
+NorikvLookAtSlot(NorikvQueue *queue)
+{
+	NorikvSlotState state;
+
+	lock_queue(queue);
+	state = shared->slots[MY_NUMBER].state;
+	unlock_queue(queue);
+	return state;
+}
+
+void
+NorikvWithdraw(NorikvQueue *queue)
+{
+	Slot *slot = &shared->slots[MY_NUMBER];
+
+	lock_queue(queue);
+	if (slot->state == NORIKV_SLOT_PARKED)
+	{
+		unpark(queue, MY_NUMBER);
+		slot->state = NORIKV_SLOT_ALONE;
+	}
+	else if (slot->state == NORIKV_SLOT_TAKEN)
+	{
+		leave_batch(queue, MY_NUMBER);
+		slot->state = NORIKV_SLOT_UNKNOWN;
+	}
+	unlock_queue(queue);
+}
+
+void
+NorikvGetAnswer(int64 *answer)
+{
+	Slot *slot = &shared->slots[MY_NUMBER];
+
+	memcpy(answer, slot->answer, sizeof(slot->answer));
+	slot->state = NORIKV_SLOT_IDLE;
+}

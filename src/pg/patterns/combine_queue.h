@@ -1,0 +1,60 @@
+/*
+ * combine_queue.h - who wants something of one key, who does it, and who waits.
+ */
+#ifndef NORIKV_COMBINE_QUEUE_H
+#define NORIKV_COMBINE_QUEUE_H
+
+#include "patterns/combine.h"
+
+/* What becomes of what this backend wants. */
+typedef enum NorikvSlotState
+{
+	NORIKV_SLOT_IDLE,
+	NORIKV_SLOT_PARKED,	 /* in a queue's list */
+	NORIKV_SLOT_TAKEN,	 /* in a queue's batch */
+	NORIKV_SLOT_LEADS,	 /* does the batch, or makes one of what is parked */
+	NORIKV_SLOT_DONE,	 /* the answer is there */
+	NORIKV_SLOT_ALONE,	 /* nothing was done: to be done alone */
+	NORIKV_SLOT_UNKNOWN	 /* sent, and no answer */
+} NorikvSlotState;
+
+/*
+ * Whose asks may travel together: one key, one server, one user's credentials, one
+ * tenant. The key is a whole one, with the connection's prefix; how much of it that is
+ * counts too, as idempotency keys go with the prefix.
+ */
+typedef struct NorikvIdentity
+{
+	Oid database;
+	Oid serverid;
+	Oid umid;
+	NorikvCombineKind kind;
+	uint32 prefix_size;
+	uint32 key_size;
+	char key[NORIKV_MAX_KEY];
+} NorikvIdentity;
+
+typedef struct NorikvQueue NorikvQueue;
+
+/*
+ * Parks the ask, or makes this backend the leader of a queue that is free. NULL: there
+ * is no shared memory, or no queue to be had.
+ */
+extern NorikvQueue *NorikvJoinQueue(const NorikvIdentity *identity, const int64 *ask);
+/* On an error, a cancel, the end of the process: what I had to do is another's. */
+extern void NorikvLeaveQueue(int code, Datum queue);
+/* What has become of it; taken out of the queue when it is over. */
+extern NorikvSlotState NorikvLookAtSlot(NorikvQueue *queue);
+extern void NorikvGetAnswer(int64 *answer);
+/* Not waited for any longer: ALONE where nobody had taken it, else UNKNOWN. */
+extern void NorikvWithdraw(NorikvQueue *queue);
+
+/* Of the leader: whether to wait for a moment until more are there. */
+extern bool NorikvAwaitsCompany(NorikvQueue *queue);
+/* The batch that another leader left, or a new one of all who are there. */
+extern void NorikvTakeBatch(NorikvQueue *queue, NorikvBatch *batch);
+/* To all of the batch that are still there; then the next one leads. */
+extern void NorikvHandOut(NorikvQueue *queue, const NorikvBatch *batch,
+						  NorikvSlotState state);
+
+#endif
