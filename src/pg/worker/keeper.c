@@ -12,6 +12,8 @@
  */
 #include "postgres.h"
 
+#include <unistd.h>
+
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "port/atomics.h"
@@ -388,16 +390,29 @@ run_round(int64 *next)
 	return !waited;
 }
 
+/*
+ * Without the postmaster at once, and without closing clients in order, which can take
+ * a second: the kernel closes their connections.
+ */
+static void
+end_without_postmaster(void)
+{
+	_exit(1);
+}
+
 /* The latch says that there is something new in shared memory, or a signal came. */
 static void
 sleep_until(int64 next)
 {
 	int64 timeout = next == NORIKV_KEEPER_NEVER ? -1 : Max(next - NorikvBootTime(), 0);
-	int events = WL_LATCH_SET | WL_EXIT_ON_PM_DEATH;
+	int events = WL_LATCH_SET | WL_POSTMASTER_DEATH;
 
 	if (timeout >= 0)
 		events |= WL_TIMEOUT;
-	(void) WaitLatch(MyLatch, events, (long) Min(timeout, INT_MAX), PG_WAIT_EXTENSION);
+	events =
+		WaitLatch(MyLatch, events, (long) Min(timeout, INT_MAX), PG_WAIT_EXTENSION);
+	if (events & WL_POSTMASTER_DEATH)
+		end_without_postmaster();
 	ResetLatch(MyLatch);
 }
 
@@ -445,7 +460,7 @@ NorikvKeeperMain(Datum argument)
 		if (idle)
 			sleep_until(Min(next, next_sweep));
 		else if (!PostmasterIsAlive())
-			proc_exit(1);
+			end_without_postmaster();
 		CHECK_FOR_INTERRUPTS();
 		if (ConfigReloadPending)
 		{
