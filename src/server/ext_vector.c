@@ -349,6 +349,7 @@ start_search(call *owner)
 		.ef = request->ef,
 		.include_vectors = request->include_vectors,
 		.exact = request->exact,
+		.here = true,
 	};
 	if (!request_consistency(request->consistency, &self->request.consistency, error))
 		call_fail_text(owner, GRPC_STATUS_INVALID_ARGUMENT, error);

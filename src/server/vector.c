@@ -314,6 +314,7 @@ start_search(call *self)
 		.dimensions = (uint32_t) request->n_query,
 		.k = request->k,
 		.include_vectors = request->include_vectors,
+		.here = true,
 	};
 	if (!request_consistency(request->consistency, &search->search.consistency, error))
 		call_fail_text(self, GRPC_STATUS_INVALID_ARGUMENT, error);

@@ -180,6 +180,7 @@ typedef struct engine_search
 	uint32_t	ef;				/* width of the beam; 0: the engine's */
 	bool		include_vectors;
 	bool		exact;			/* reads every vector */
+	bool		here;			/* a brief one may run on the caller's thread */
 	engine_consistency consistency;
 } engine_search;
 

@@ -125,6 +125,8 @@ rocksdb_tuning_init(rocksdb_tuning *self, const table_rocksdb_options *options)
 		self->spaces[space] = space_options(within(buffers / 2, 2 * MIB, MAX_WRITE_BUFFER),
 											self->cache);
 
+	/* Floats do not get smaller. */
+	rocksdb_options_set_compression(self->spaces[TABLE_VECTOR], rocksdb_no_compression);
 	self->database = database_options();
 	rocksdb_options_set_db_write_buffer_size(self->database, buffers);
 }
