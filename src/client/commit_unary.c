@@ -21,6 +21,9 @@ unpacked(const Norikv__Ext__V1__Operation *from)
 		.value = {from->value.data, from->value.len},
 		.ttl = from->ttl_ms > 0 ? NORIKV_TTL_SET : NORIKV_TTL_NONE,
 		.ttl_ms = from->ttl_ms,
+		.vector_namespace = {from->namespace_.data, from->namespace_.len},
+		.vector = from->vector,
+		.dimensions = (uint32_t) from->n_vector,
 	};
 
 	if (from->if_match != NULL)
@@ -156,9 +159,8 @@ unsupported(commit_call *commit, int64_t *operation)
 				return "additions";
 			if (one->kind == NORIKV__EXT__V1__OPERATION__KIND__DELETE_RANGE)
 				return "the deletion of ranges";
-			if (one->kind == NORIKV__EXT__V1__OPERATION__KIND__VECTOR_PUT ||
-				one->kind == NORIKV__EXT__V1__OPERATION__KIND__VECTOR_DELETE)
-				return "vectors in a Commit: they can be written one by one";
+			if (one->if_match != NULL && one->namespace_.len > 0)
+				return "conditions on vectors";
 			if (one->ttl == NORIKV__EXT__V1__OPERATION__TTL__KEEP)
 				return "keeping the present ttl";
 		}

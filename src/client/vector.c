@@ -320,3 +320,87 @@ norikv_vector_delete(norikv_client *client, norikv_slice space, norikv_slice id,
 	}
 	return shown(write);
 }
+
+/* ---- As parts of a batch, on servers without a Commit ---- */
+
+grpc_byte_buffer *
+nk_vector_request(const norikv_operation *operation, const char *idempotency_key)
+{
+	char		space[WIRE_MAX_NAMESPACE + 1];
+	char		id[WIRE_MAX_VECTOR_ID + 1];
+
+	memcpy(space, operation->vector_namespace.data, operation->vector_namespace.size);
+	space[operation->vector_namespace.size] = '\0';
+	memcpy(id, operation->key.data, operation->key.size);
+	id[operation->key.size] = '\0';
+	if (operation->kind == NORIKV_OP_VECTOR_DELETE)
+	{
+		Norikv__V1__VectorDeleteRequest request = NORIKV__V1__VECTOR_DELETE_REQUEST__INIT;
+
+		request.namespace_ = space;
+		request.id = id;
+		request.idempotency_key = (char *) idempotency_key;
+		return wire_pack(&request.base);
+	}
+	else
+	{
+		Norikv__V1__VectorInsertRequest request = NORIKV__V1__VECTOR_INSERT_REQUEST__INIT;
+
+		request.namespace_ = space;
+		request.id = id;
+		request.n_vector = operation->dimensions;
+		request.vector = (float *) operation->vector;
+		request.idempotency_key = (char *) idempotency_key;
+		return wire_pack(&request.base);
+	}
+}
+
+static bool
+insert_message(nk_rpc *rpc, grpc_byte_buffer *message)
+{
+	nk_write   *write = (nk_write *) rpc;
+	Norikv__V1__VectorInsertResponse *response;
+
+	response = wire_unpack(&norikv__v1__vector_insert_response__descriptor, write->arena,
+						   message);
+	if (response != NULL && response->version != NULL)
+		write->result.version = (norikv_version) {response->version->term,
+			response->version->index};
+	return response != NULL;
+}
+
+static bool
+delete_message(nk_rpc *rpc, grpc_byte_buffer *message)
+{
+	nk_write   *write = (nk_write *) rpc;
+	Norikv__V1__VectorDeleteResponse *response;
+
+	response = wire_unpack(&norikv__v1__vector_delete_response__descriptor, write->arena,
+						   message);
+	write->result.existed = response != NULL && response->deleted;
+	return response != NULL;
+}
+
+static void
+part_ended(nk_rpc *rpc)
+{
+	if (rpc->error.code == NORIKV_UNIMPLEMENTED)
+		nk_vector_no_service(rpc);
+	nk_write_finish((nk_write *) rpc);
+}
+
+const nk_rpc_type nk_vector_insert_type = {
+	.method = NK_VECTOR_INSERT,
+	.shape = NK_UNARY,
+	.write = true,
+	.message = insert_message,
+	.ended = part_ended,
+};
+
+const nk_rpc_type nk_vector_delete_type = {
+	.method = NK_VECTOR_DELETE,
+	.shape = NK_UNARY,
+	.write = true,
+	.message = delete_message,
+	.ended = part_ended,
+};

@@ -56,6 +56,9 @@ nk_write_request(const norikv_operation *operation, const char *idempotency_key)
 {
 	Norikv__V1__Version version;
 
+	if (operation->kind == NORIKV_OP_VECTOR_PUT ||
+		operation->kind == NORIKV_OP_VECTOR_DELETE)
+		return nk_vector_request(operation, idempotency_key);
 	if (operation->kind == NORIKV_OP_DELETE)
 	{
 		Norikv__V1__DeleteRequest request = NORIKV__V1__DELETE_REQUEST__INIT;
@@ -188,6 +191,10 @@ static const nk_rpc_type delete_type = {
 static const nk_rpc_type *
 type_of(const norikv_operation *operation)
 {
+	if (operation->kind == NORIKV_OP_VECTOR_PUT)
+		return &nk_vector_insert_type;
+	if (operation->kind == NORIKV_OP_VECTOR_DELETE)
+		return &nk_vector_delete_type;
 	if (operation->kind == NORIKV_OP_DELETE)
 		return operation->condition == NORIKV_IF_ANY ? &delete_type
 			: &nk_conditional_delete_type;

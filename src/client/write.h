@@ -34,6 +34,13 @@ extern void nk_write_take_result(nk_rpc *rpc,
 								 const Norikv__Ext__V1__OperationResult *result);
 extern void nk_write_finish(nk_write *write);
 
+/* ---- vector.c: one vector, as a part of a batch ---- */
+
+extern const nk_rpc_type nk_vector_insert_type;
+extern const nk_rpc_type nk_vector_delete_type;
+extern grpc_byte_buffer *nk_vector_request(const norikv_operation *operation,
+										   const char *idempotency_key);
+
 /* ---- commit.c ---- */
 
 /* to, and the version it may point to, show the operation's own bytes. */

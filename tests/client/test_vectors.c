@@ -515,6 +515,8 @@ test_server_without_vectors(void **state)
 	norikv_search_request request = {.space = docs, .query = vector,
 		.dimensions = DIMENSIONS, .k = 1};
 	norikv_slice a = NORIKV_SLICE("a");
+	norikv_operation operation = {.kind = NORIKV_OP_VECTOR_PUT, .key = a,
+		.vector_namespace = docs, .vector = vector, .dimensions = DIMENSIONS};
 
 	fake_start(scene, 1, NULL);
 	fake_open(scene, 1, 1);
@@ -524,6 +526,8 @@ test_server_without_vectors(void **state)
 	refused(scene, norikv_vector_insert(scene->client, docs, a, vector, DIMENSIONS, NULL),
 			NORIKV_UNIMPLEMENTED, "has no vector service");
 	refused(scene, norikv_vector_get(scene->client, docs, a, NULL),
+			NORIKV_UNIMPLEMENTED, "has no vector service");
+	refused(scene, norikv_commit(scene->client, &operation, 1, true, NULL),
 			NORIKV_UNIMPLEMENTED, "has no vector service");
 	refused(scene, norikv_vector_search(scene->client, &request, NULL),
 			NORIKV_UNIMPLEMENTED, "has no vector service");
@@ -542,7 +546,6 @@ test_server_without_extensions(void **state)
 		.vector_namespace = docs, .vector = vector, .dimensions = DIMENSIONS};
 	const norikv_vector *vectors;
 	norikv_call *call;
-	char		id[8];
 	size_t		n;
 
 	fake_start(scene, 1, "--vectors", "1", NULL);
@@ -563,14 +566,19 @@ test_server_without_extensions(void **state)
 	assert_string_equal(nearest(scene, docs, 10), "a");
 	refused(scene, norikv_vector_list(scene->client, docs, NULL),
 			NORIKV_UNIMPLEMENTED, "has no list of vector indexes");
-	refused(scene, norikv_commit(scene->client, &operation, 1, true, NULL),
-			NORIKV_UNIMPLEMENTED, "has no vectors in a Commit");
+	norikv_call_free(fake_wait_ok(scene, norikv_commit(scene->client, &operation, 1, true,
+													   NULL)));
+	assert_string_equal(nearest(scene, docs, 10), "a,b");
+	operation.kind = NORIKV_OP_VECTOR_DELETE;
+	call = fake_wait_ok(scene, norikv_commit(scene->client, &operation, 1, false, NULL));
+	assert_true(result_of(call).existed);
+	norikv_call_free(call);
+	operation.condition = NORIKV_IF_VERSION;
+	operation.version = (norikv_version) {1, 1};
+	refused(scene, norikv_commit(scene->client, &operation, 1, false, NULL),
+			NORIKV_UNIMPLEMENTED, "has no conditions on vectors");
 	done(scene, norikv_vector_delete(scene->client, docs, NORIKV_SLICE("a"), NULL));
-	for (int i = 0; i < 200; i++)
-	{
-		sprintf(id, "%05d", i);
-		insert(scene, docs, id, (float) i);
-	}
+	insert_many(scene, docs, 200);
 	assert_in_range(read_all(scene, docs, 200), 3, 6);
 	assert_true(done(scene, norikv_vector_drop_index(scene->client, docs, NULL)).existed);
 }
