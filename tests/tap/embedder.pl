@@ -19,6 +19,8 @@ my $other = EmbeddingStub->start(directory => "$directory/other");
 my $stub = EmbeddingStub->start(
 	directory => $directory, key => $key, elsewhere => $other->url('reached'));
 
+# Nobody listens there: what is on this machine is asked without a proxy.
+local $ENV{http_proxy} = 'http://127.0.0.1:1';
 my $node = norikv_cluster('embedder', conf => <<'CONF');
 log_min_messages = debug1
 log_error_verbosity = verbose

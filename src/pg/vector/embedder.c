@@ -55,7 +55,8 @@ NorikvEmbedderInit(void)
 		NULL);
 	DefineCustomStringVariable("norikv.embedding_url",
 							   "Where the embedder \"http\" sends texts.", NULL,
-							   &embedding_url, "", PGC_SUSET, 0, check_url, NULL, NULL);
+							   &embedding_url, "", PGC_SUSET, GUC_SUPERUSER_ONLY, check_url,
+							   NULL, NULL);
 	DefineCustomStringVariable("norikv.embedding_model",
 							   "The model that the embedder \"http\" asks for.", NULL,
 							   &embedding_model, "", PGC_SUSET, 0, NULL, NULL, NULL);

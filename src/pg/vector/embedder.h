@@ -53,10 +53,14 @@ extern NorikvVectors NorikvEmbed(NorikvConnection *connection, const Datum *text
 extern NorikvVector NorikvEmbedText(NorikvConnection *connection, Datum text);
 /* Its name, with its model or function, for people; the same text, the same vectors. */
 extern char *NorikvDescribeEmbedder(NorikvConnection *connection);
+
+/* ---- url.c: addresses of services ---- */
+
 /* Whether an embedding_url has the form of one; NULL, or what is wrong with it. */
 extern const char *NorikvCheckEmbeddingUrl(const char *url);
 /* Host, and port or NULL, of a URL that has that form. */
 extern void NorikvSplitUrl(const char *url, char **host, char **port, bool *secure);
+extern bool NorikvIsLoopback(const char *host);
 
 /* ---- casefold.c ---- */
 

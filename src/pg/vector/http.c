@@ -291,13 +291,6 @@ batch_size(const Datum *texts, int n_texts)
 	return count;
 }
 
-static bool
-is_loopback(const char *host)
-{
-	return pg_strcasecmp(host, "localhost") == 0 || strncmp(host, "127.", 4) == 0 ||
-		   strcmp(host, "::1") == 0;
-}
-
 static void
 check_options(const NorikvEmbedderOptions *options)
 {
@@ -312,7 +305,7 @@ check_options(const NorikvEmbedderOptions *options)
 				errhint("It is the address of a service like "
 						"https://api.openai.com/v1/embeddings."));
 	NorikvSplitUrl(options->url, &host, &port, &secure);
-	if (options->api_key != NULL && !secure && !is_loopback(host))
+	if (options->api_key != NULL && !secure && !NorikvIsLoopback(host))
 		ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				errmsg("embedding service of server \"%s\" would get its key unencrypted",
 					   options->server),

@@ -56,6 +56,7 @@ typedef struct Transfers
 {
 	const NorikvEmbedderOptions *options;
 	struct curl_slist *headers;
+	bool direct; /* this machine's own: through no proxy */
 	Transfer places[MAX_ACTIVE];
 	int n_active; /* places that are not free */
 	MemoryContextCallback cleanup;
@@ -157,7 +158,12 @@ static Transfers *
 make_transfers(const NorikvEmbedderOptions *options)
 {
 	Transfers *transfers = palloc0(sizeof(Transfers));
+	char *host;
+	char *port;
+	bool secure;
 
+	NorikvSplitUrl(options->url, &host, &port, &secure);
+	transfers->direct = NorikvIsLoopback(host);
 	transfers->options = options;
 	transfers->cleanup.func = clean_up;
 	transfers->cleanup.arg = transfers;
@@ -213,6 +219,7 @@ set_limits(CURL *easy, int64 left)
 	curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
 	curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 1L);
 	curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 2L);
+	curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long) CURL_SSLVERSION_TLSv1_2);
 	curl_easy_setopt(easy, CURLOPT_NETRC, (long) CURL_NETRC_IGNORED);
 	curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long) CURL_HTTP_VERSION_1_1);
 #if LIBCURL_VERSION_NUM >= 0x075500
@@ -242,6 +249,8 @@ start_transfer(Transfers *transfers, Transfer *transfer)
 	{
 		set_limits(easy, left);
 		curl_easy_setopt(easy, CURLOPT_URL, transfers->options->url);
+		if (transfers->direct)
+			curl_easy_setopt(easy, CURLOPT_PROXY, "");
 		curl_easy_setopt(easy, CURLOPT_HTTPHEADER, transfers->headers);
 		curl_easy_setopt(easy, CURLOPT_USERAGENT, "norikv/" NORIKV_EXTVERSION);
 		curl_easy_setopt(easy, CURLOPT_POST, 1L);

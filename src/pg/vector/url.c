@@ -73,3 +73,11 @@ NorikvSplitUrl(const char *value, char **host, char **port, bool *secure)
 	if (*host == NULL)
 		*host = pstrdup("");
 }
+
+/* An address that begins with "127." is one; a name that does is none. */
+bool
+NorikvIsLoopback(const char *host)
+{
+	return pg_strcasecmp(host, "localhost") == 0 || strcmp(host, "::1") == 0 ||
+		   (strncmp(host, "127.", 4) == 0 && strspn(host, "0123456789.") == strlen(host));
+}
