@@ -565,6 +565,34 @@ test_there_after_a_restart(void **state)
 	assert_int_equal(count(self->engine, "docs"), 50);
 }
 
+/* A copy has the vectors of its instant, without a snapshot; its versions go on. */
+static void
+test_backup(void **state)
+{
+	fixture    *self = *state;
+	fixture		copy = *self;
+	engine_version version;
+	engine_status status;
+
+	create(self->engine, "docs", euclidean);
+	fill(self->engine, "docs", 0, 20);
+	fixture_reopen(self);
+	snprintf(copy.directory, sizeof(copy.directory), "%.40s/copy", self->root);
+	if (!engine_backup(self->engine, copy.directory, &status))
+		fail_msg("%s", status.text);
+	version = put_vector(self->engine, "docs", "000", at(100), DIMENSIONS);
+	copy.engine = NULL;
+	copy.adopt = true;
+	fixture_open(&copy);
+	assert_int_equal(count(copy.engine, "docs"), 20);
+	assert_int_equal(get_vector(copy.engine, "docs", "000").version.term, version.term);
+	assert_true(put_vector(copy.engine, "docs", "000", at(0.5), DIMENSIONS).term >
+				version.term);
+	assert_int_equal(strncmp(all_ids(copy.engine, "docs"), "000,", 4), 0);
+	fixture_close(&copy);
+	assert_int_equal(count(self->engine, "docs"), 20);
+}
+
 /* A snapshot goes with its index. */
 static void
 test_dropped_with_its_snapshot(void **state)
@@ -693,6 +721,7 @@ run_on_disk(CMFixtureFunction fixture_setup)
 {
 	const struct CMUnitTest tests[] = {
 		EACH(test_there_after_a_restart),
+		EACH(test_backup),
 		EACH(test_dropped_with_its_snapshot),
 		EACH(test_snapshot_is_compared_with_the_store),
 		EACH(test_damaged_snapshot),
