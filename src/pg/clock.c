@@ -32,42 +32,57 @@ wall_clock_ms(void)
 	return (int64) now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
+/* What is known of it, drawn on to now. */
+static NorikvStoreTimes
+times_at(const NorikvConnection *connection, int64 now_us)
+{
+	int64 elapsed_us = now_us - connection->store_times_at_us;
+	int64 drift_us = elapsed_us * MAX_DRIFT;
+
+	return (NorikvStoreTimes){
+		.earliest = connection->store_earliest_ms + (elapsed_us - drift_us) / 1000,
+		.latest = connection->store_latest_ms + (elapsed_us + drift_us) / 1000 + 1,
+	};
+}
+
+/*
+ * The store told its time, cut to milliseconds, some time between question and answer. A
+ * slow answer says less than what was known before it, which is then kept; the two
+ * contradict each other only where it is another store.
+ */
 void
 NorikvKeepStoreTime(NorikvConnection *connection, uint64 store_time_ms, int64 asked_us,
 					int64 answered_us)
 {
-	connection->store_time_ms = store_time_ms != 0 && store_time_ms <= PG_INT64_MAX / 1000
-									? (int64) store_time_ms
-									: wall_clock_ms();
-	connection->store_time_after_us = asked_us;
-	connection->store_time_before_us = answered_us;
+	NorikvStoreTimes known = times_at(connection, answered_us);
+	NorikvStoreTimes told;
+	bool is_told = store_time_ms != 0 && store_time_ms <= PG_INT64_MAX / 1000;
+
+	told.earliest = is_told ? (int64) store_time_ms : wall_clock_ms();
+	told.latest = told.earliest + 1 + (is_told ? (answered_us - asked_us) / 1000 + 1 : 0);
+	if (connection->store_times_at_us != 0 && known.earliest <= told.latest &&
+		told.earliest <= known.latest)
+	{
+		told.earliest = Max(told.earliest, known.earliest);
+		told.latest = Min(told.latest, known.latest);
+	}
+	connection->store_earliest_ms = told.earliest;
+	connection->store_latest_ms = told.latest;
+	connection->store_times_at_us = answered_us;
 }
 
-/*
- * What passed since the store's answer was true: between answered - now and asked - now.
- * The answer was cut to whole milliseconds.
- */
 NorikvStoreTimes
 NorikvGetStoreTimes(NorikvConnection *connection)
 {
 	int64 now_us = NorikvBootMicroseconds();
-	int64 least_us;
-	int64 most_us;
-	int64 drift_us;
 
-	if (connection->store_time_ms == 0 ||
-		now_us - connection->store_time_after_us > MAX_AGE_US)
+	if (connection->store_times_at_us == 0 ||
+		now_us - connection->store_times_at_us > MAX_AGE_US)
 	{
 		NorikvAskInfo(connection);
 		now_us = NorikvBootMicroseconds();
 	}
-	least_us = now_us - connection->store_time_before_us;
-	most_us = now_us - connection->store_time_after_us;
-	drift_us = most_us * MAX_DRIFT;
-	return (NorikvStoreTimes){
-		.earliest = connection->store_time_ms + (least_us - drift_us) / 1000,
-		.latest = connection->store_time_ms + (most_us + drift_us) / 1000 + 1,
-	};
+	return times_at(connection, now_us);
 }
 
 int64

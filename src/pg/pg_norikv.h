@@ -204,10 +204,10 @@ typedef struct NorikvConnection
 	char *known_tenant;
 	int64 known_tenant_us;
 	List *indexes; /* of NorikvKnownIndex: those of patterns that are known to be there */
-	/* Store time, and when it was (CLOCK_BOOTTIME): not before, not after; 0: unknown */
-	int64 store_time_ms;
-	int64 store_time_after_us;
-	int64 store_time_before_us;
+	/* Store time was between these two at that CLOCK_BOOTTIME; 0: not asked */
+	int64 store_earliest_ms;
+	int64 store_latest_ms;
+	int64 store_times_at_us;
 	NorikvStatServer *stat; /* NULL: nothing is counted */
 	struct NorikvCacheScope *cache_scope; /* cache/scope.c's; NULL: not looked for yet */
 	uint32 cache_scope_serial;

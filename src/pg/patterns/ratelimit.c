@@ -297,31 +297,41 @@ norikv_sql_rate_limit_peek(PG_FUNCTION_ARGS)
 	return form_answer(fcinfo, answer);
 }
 
-/* id */
+static NorikvCall *
+start_delete(NorikvConnection *connection, const char *prefix, Datum id)
+{
+	const norikv_slice no_idempotency_key = {NULL, 0};
+	norikv_operation operation = {.kind = NORIKV_OP_DELETE,
+								  .key = NorikvPatternKey(prefix, id, "id")};
+
+	return NorikvStartWrite(connection, &operation, no_idempotency_key);
+}
+
+static bool
+finish_delete(NorikvCall *call)
+{
+	size_t n_results;
+	bool existed;
+
+	NorikvFinish(call);
+	existed = norikv_call_results(call->call, &n_results)->existed;
+	NorikvFree(call);
+	return existed;
+}
+
+/* id: of both kinds, in one request. */
 Datum
 norikv_sql_rate_limit_reset(PG_FUNCTION_ARGS)
 {
 	NorikvConnection *connection = NorikvGetWriteConnection("norikv.rate_limit_reset()");
-	norikv_operation operations[2] = {{.kind = NORIKV_OP_DELETE},
-									  {.kind = NORIKV_OP_DELETE}};
-	const norikv_operation_result *results;
-	NorikvCall *call;
-	size_t n_results;
-	bool existed = false;
+	NorikvCall *stamps;
+	NorikvCall *buckets;
+	bool existed;
 
 	NorikvRequireArgument(fcinfo, 0, "id");
-	operations[0].key = NorikvPatternKey(STAMPS_PREFIX, PG_GETARG_DATUM(0), "id");
-	operations[1].key = NorikvPatternKey(BUCKETS_PREFIX, PG_GETARG_DATUM(0), "id");
-	call = NorikvStartCommit(connection, operations, lengthof(operations), false);
-	NorikvFinish(call);
-	results = norikv_call_results(call->call, &n_results);
-	for (size_t i = 0; i < n_results; i++)
-	{
-		call->subject.key = operations[i].key;
-		if (results[i].code != NORIKV_OK)
-			NorikvRaiseResult(&results[i], &call->subject);
-		existed |= results[i].existed;
-	}
-	NorikvFree(call);
+	stamps = start_delete(connection, STAMPS_PREFIX, PG_GETARG_DATUM(0));
+	buckets = start_delete(connection, BUCKETS_PREFIX, PG_GETARG_DATUM(0));
+	existed = finish_delete(stamps);
+	existed |= finish_delete(buckets);
 	PG_RETURN_BOOL(existed);
 }
