@@ -200,6 +200,11 @@ is(sql($b, q{SELECT count(norikv.lock('many:' || i)) FROM generate_series(1, 10)
 
 # ---- Without the keeper ----
 
+$b->append_conf('postgresql.conf', "max_worker_processes = 0\n");
+$b->restart;
+(undef, $error) = finish_session(session($b, q{SELECT norikv.lock('unkept')}));
+like($error, qr/ERROR:  55000:.*does not run.*HINT:.*max_worker_processes/s, 'where the keeper cannot run, no lock is given out');
+is(sql($b, q{SELECT norikv.has_key('lock:unkept')}), 'f', 'nor taken');
 $b->append_conf('postgresql.conf', "shared_preload_libraries = ''\n");
 $b->stop;
 $b->adjust_conf('postgresql.conf', $_, undef) for ('norikv.embedded', 'norikv.max_leases');

@@ -137,7 +137,8 @@ acquire(FunctionCallInfo fcinfo, Wish *wish)
 	wish->ttl_ms = NorikvLeaseTtlArgument(fcinfo, 1);
 	if (wish->waits)
 		wish->until_us = deadline_argument(fcinfo, 2, &wish->wait_ms);
-	if (wish->in_transaction)
+	/* Without shared memory a session's lock is known to last for its ttl only. */
+	if (wish->in_transaction || NorikvLeasesAreShared())
 		NorikvRequireKeeper(wish->sql_name, "It keeps the lock alive and releases it "
 											"after the end of the transaction.");
 	NorikvRequireAtomicCas(wish->connection, wish->sql_name);

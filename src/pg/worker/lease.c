@@ -20,6 +20,9 @@
 #include "keeper.h"
 #include "lease.h"
 
+#define KEEPER_START_MS 3000 /* it is started again a second after its end */
+#define KEEPER_POLL_MS 10
+
 typedef struct SharedLeases
 {
 	LWLock *lock;
@@ -111,12 +114,23 @@ NorikvLeasesAreShared(void)
 void
 NorikvRequireKeeper(const char *sql_name, const char *detail)
 {
-	if (shared != NULL)
-		return;
-	ereport(ERROR, errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-			errmsg("%s needs norikv's background worker", sql_name),
-			errdetail("%s", detail),
-			errhint("Add norikv to \"shared_preload_libraries\" and restart PostgreSQL."));
+	if (shared == NULL)
+		ereport(ERROR, errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				errmsg("%s needs norikv's background worker", sql_name),
+				errdetail("%s", detail),
+				errhint("Add norikv to \"shared_preload_libraries\" and restart "
+						"PostgreSQL."));
+	for (int waited = 0; !NorikvKeeperRuns(); waited += KEEPER_POLL_MS)
+	{
+		if (waited >= KEEPER_START_MS)
+			ereport(ERROR, errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					errmsg("%s needs norikv's background worker, which does not run",
+						   sql_name),
+					errdetail("%s", detail),
+					errhint("The server log says why. It takes one of "
+							"\"max_worker_processes\"."));
+		NorikvSleep(KEEPER_POLL_MS);
+	}
 }
 
 int

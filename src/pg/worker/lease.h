@@ -121,7 +121,7 @@ extern void NorikvMakeNonce(char nonce[NORIKV_NONCE_SIZE + 1]);
 extern void NorikvLeaseInit(void);
 /* Whether there is shared memory for them, and so somebody who renews them. */
 extern bool NorikvLeasesAreShared(void);
-/* 55000 where there is none; the detail says what it is needed for. */
+/* 55000 where there is none, or it does not run; the detail: what it is needed for. */
 extern void NorikvRequireKeeper(const char *sql_name, const char *detail);
 /*
  * A slot, in state TAKING and claimed by the caller. 0A000 where it does not fit,
