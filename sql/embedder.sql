@@ -22,6 +22,7 @@ SELECT embed_many('{}'), embed_many(NULL) IS NULL AS null_of_null;
 SELECT embed('ÄPFEL, ΣΑΣ!  Über') <-> embed('äpfel σας über') AS "case", embed('don''t') <-> embed('dont’') AS apostrophe,
        embed(E'a\tb\u00a0c\u3002d') <-> embed('a b c d') AS spaces,
        embed('Invoice 1001') <=> embed('Invoice 1002') > 0.4 AS numbers, embed('!!!') <=> embed('???') AS signs;
+SELECT embed('C++ compiler') <=> embed('C compiler') > 0.3 AS "C++", embed('a+b') <-> embed('a b') AS plus;
 -- Words count by the root of how often they are there, and nothing by their order.
 SELECT round((embed('fox fox fox fox dog') <#> embed('fox'))::numeric, 1) AS fourfold, embed('fox dog') <-> embed('dog fox') AS turned;
 -- In scripts without spaces the end of a sentence is worth its beginning.

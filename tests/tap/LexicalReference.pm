@@ -93,7 +93,7 @@ sub lexical_embedding
 	my @sum = (0) x $dimensions;
 	my %times;
 	(my $folded = lc $text) =~ s/['\x{2019}]//g;
-	$times{$_}++ for $folded =~ /([\w]+)/g;
+	$times{$_}++ for $folded =~ /(\w+(?:[+#]+(?![\w+#]))?)/g;
 	for my $word (keys %times)
 	{
 		my $weight = sqrt($times{$word}) * ($is_function_word{$word} ? 0.1 : 1);

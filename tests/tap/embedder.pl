@@ -83,7 +83,7 @@ sub same_vector
 
 # ---- The lexical embedder is what is documented ----
 
-for my $text ('The quick brown fox jumps over the lazy dog.', 'a b c', "don't", 'x86 or arm64?', 'word word word other')
+for my $text ('The quick brown fox jumps over the lazy dog.', 'a b c', "don't", 'x86 or arm64?', 'C++, C# and a+b, 1+1=2 #c +d e++f', 'word word word other')
 {
 	my $sql = $text =~ s/'/''/gr;
 	my @built_in = numbers($node->safe_psql('postgres', "SELECT norikv.embed('$sql')"));

@@ -7,8 +7,8 @@
  * Multitask Learning" (ICML 2009), which keeps inner products right on average. So texts
  * are close that share words, or beginnings of words; it knows nothing of meaning.
  *
- * - A word is a run of letters, digits and marks; an apostrophe in it is left out. Case
- *   is folded (Unicode's simple folding). Nothing is normalized: "é" as one code point
+ * - A word is a run of letters, digits and marks, with the + and # that it ends in; an
+ *   apostrophe in it is left out. Case is folded (Unicode's simple folding). Nothing is normalized: "é" as one code point
  *   and as two are different letters.
  * - The n-grams are those of 3 and 4 characters of the word with a space at either end.
  *   The i-th weighs 1/i, but not less than 1/4, for endings bend and beginnings mean;
@@ -126,6 +126,17 @@ is_apostrophe(uint32 code)
 	return code == '\'' || code == 0x2019;
 }
 
+/* Whether a word ends here in + or #, as C++ does: nothing of a word comes after them. */
+static bool
+is_ending(const unsigned char *c, const unsigned char *end)
+{
+	if (*c != '+' && *c != '#')
+		return false;
+	while (c < end && (*c == '+' || *c == '#'))
+		c++;
+	return c == end || is_separator(utf8_to_unicode(c));
+}
+
 /* Thai to Tibetan, Burmese, Khmer, Chinese and Japanese. */
 static bool
 is_written_without_spaces(uint32 code)
@@ -191,7 +202,7 @@ find_words(Text *text, norikv_slice utf8)
 	{
 		uint32 code = utf8_to_unicode(c);
 
-		if (is_separator(code))
+		if (is_separator(code) && !(in_word && is_ending(c, end)))
 		{
 			if (in_word && !is_apostrophe(code))
 			{
