@@ -16,6 +16,7 @@
 #include "lib/stringinfo.h"
 #include "nodes/pg_list.h"
 #include "portability/instr_time.h"
+#include "storage/lwlock.h"
 #include "utils/resowner.h"
 #include "utils/timestamp.h"
 
@@ -155,6 +156,24 @@ extern void NorikvStatCount(NorikvStatServer *server, NorikvOperation operation,
 							bool failed, bool unknown, const norikv_call_stats *stats,
 							uint64 elapsed_us);
 extern const char *NorikvOperationName(NorikvOperation operation);
+
+/* ---- shmem.c: memory that all processes share ---- */
+
+typedef struct NorikvSharedMemory
+{
+	const char *name;	 /* "norikv leases" */
+	Size (*size)(void);	 /* asked when settings are known */
+	void (*attach)(void); /* in every process, before the next; NULL: nothing to do */
+	/* Once; the memory is zero, unless it is sparse: then it is as it came. */
+	void (*init)(LWLockPadded *locks);
+	void **memory;		 /* set in every process */
+	const char *tranche; /* of the locks */
+	int n_locks;
+	bool sparse; /* not to be touched before it is used */
+} NorikvSharedMemory;
+
+/* While shared_preload_libraries are loaded; part lives as long as the process. */
+extern void NorikvShareMemory(const NorikvSharedMemory *part);
 
 /* ---- connection.c: this backend's clients ---- */
 

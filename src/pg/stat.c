@@ -13,9 +13,7 @@
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "port/pg_bitutils.h"
-#include "storage/ipc.h"
 #include "storage/lwlock.h"
-#include "storage/shmem.h"
 #include "storage/spin.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
@@ -70,8 +68,6 @@ static const char *const operation_names[NORIKV_CALL_OPERATIONS] = {
 };
 
 static SharedStats *shared = NULL;
-static shmem_request_hook_type previous_shmem_request_hook = NULL;
-static shmem_startup_hook_type previous_shmem_startup_hook = NULL;
 
 PG_FUNCTION_INFO_V1(norikv_sql_stat_calls);
 PG_FUNCTION_INFO_V1(norikv_sql_stat_reset);
@@ -84,44 +80,36 @@ NorikvOperationName(NorikvOperation operation)
 
 /* ---- Shared memory ---- */
 
-static void
-request_shmem(void)
+static Size
+shared_size(void)
 {
-	if (previous_shmem_request_hook)
-		previous_shmem_request_hook();
-	RequestAddinShmemSpace(sizeof(SharedStats));
-	RequestNamedLWLockTranche("norikv_stat", 1);
+	return sizeof(SharedStats);
 }
 
 static void
-startup_shmem(void)
+init_shared(LWLockPadded *locks)
 {
-	bool found;
-
-	if (previous_shmem_startup_hook)
-		previous_shmem_startup_hook();
-	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
-	shared = ShmemInitStruct("norikv statistics", sizeof(SharedStats), &found);
-	if (!found)
+	shared->lock = &locks->lock;
+	for (int i = 0; i < MAX_SERVERS; i++)
 	{
-		memset(shared, 0, sizeof(SharedStats));
-		shared->lock = &GetNamedLWLockTranche("norikv_stat")->lock;
-		for (int i = 0; i < MAX_SERVERS; i++)
-		{
-			for (int j = 0; j < NORIKV_CALL_OPERATIONS; j++)
-				SpinLockInit(&shared->servers[i].records[j].lock);
-		}
+		for (int j = 0; j < NORIKV_CALL_OPERATIONS; j++)
+			SpinLockInit(&shared->servers[i].records[j].lock);
 	}
-	LWLockRelease(AddinShmemInitLock);
 }
+
+static const NorikvSharedMemory shared_memory = {
+	.name = "norikv statistics",
+	.size = shared_size,
+	.init = init_shared,
+	.memory = (void **) &shared,
+	.tranche = "norikv_stat",
+	.n_locks = 1,
+};
 
 void
 NorikvStatInit(void)
 {
-	previous_shmem_request_hook = shmem_request_hook;
-	shmem_request_hook = request_shmem;
-	previous_shmem_startup_hook = shmem_startup_hook;
-	shmem_startup_hook = startup_shmem;
+	NorikvShareMemory(&shared_memory);
 }
 
 static SharedStats *

@@ -8,8 +8,6 @@
 
 #include "miscadmin.h"
 #include "port/pg_bitutils.h"
-#include "storage/ipc.h"
-#include "storage/shmem.h"
 #include "utils/guc.h"
 
 #define DEFAULT_KILOBYTES (32 * 1024)
@@ -31,8 +29,7 @@ int norikv_cache_watch_timeout = 5000;
 static int cache_kilobytes = DEFAULT_KILOBYTES;
 static int cache_entries = DEFAULT_ENTRIES;
 
-static shmem_request_hook_type previous_shmem_request_hook = NULL;
-static shmem_startup_hook_type previous_shmem_startup_hook = NULL;
+static char *shared_base = NULL;
 
 static void
 define_settings(void)
@@ -122,18 +119,9 @@ lay_out(char *base)
 }
 
 static void
-request_shmem(void)
+init_partitions(LWLockPadded *locks)
 {
-	if (previous_shmem_request_hook)
-		previous_shmem_request_hook();
-	RequestAddinShmemSpace(lay_out(NULL));
-	RequestNamedLWLockTranche("norikv_cache", NORIKV_CACHE_PARTITIONS + 1);
-}
-
-static void
-init_partitions(void)
-{
-	norikv_cache->locks = GetNamedLWLockTranche("norikv_cache");
+	norikv_cache->locks = locks;
 	norikv_cache->lists_lock = &norikv_cache->locks[NORIKV_CACHE_PARTITIONS].lock;
 	for (int i = 0; i < NORIKV_CACHE_PARTITIONS; i++)
 	{
@@ -192,7 +180,7 @@ init_lists(void)
 }
 
 static void
-init_shared(void)
+init_shared(LWLockPadded *locks)
 {
 	memset(norikv_cache, 0, sizeof(NorikvCacheShared));
 	norikv_cache->n_entries = (uint32) cache_entries;
@@ -204,35 +192,39 @@ init_shared(void)
 	pg_atomic_init_u32(&norikv_cache->linked, 0);
 	pg_atomic_init_u32(&norikv_cache->occupied, 0);
 	pg_atomic_init_u64(&norikv_cache->evictions, 0);
-	init_partitions();
+	init_partitions(locks);
 	init_backends();
 	init_lists();
 }
 
-static void
-startup_shmem(void)
+static Size
+shared_size(void)
 {
-	char *base;
-	bool found;
-
-	if (previous_shmem_startup_hook)
-		previous_shmem_startup_hook();
-	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
-	base = ShmemInitStruct("norikv cache", lay_out(NULL), &found);
-	(void) lay_out(base);
-	if (!found)
-		init_shared();
-	LWLockRelease(AddinShmemInitLock);
+	return lay_out(NULL);
 }
+
+static void
+lay_out_shared(void)
+{
+	(void) lay_out(shared_base);
+}
+
+static const NorikvSharedMemory shared_memory = {
+	.name = "norikv cache",
+	.size = shared_size,
+	.attach = lay_out_shared,
+	.init = init_shared,
+	.memory = (void **) &shared_base,
+	.tranche = "norikv_cache",
+	.n_locks = NORIKV_CACHE_PARTITIONS + 1,
+	.sparse = true,
+};
 
 void
 NorikvCacheInit(void)
 {
 	define_settings();
-	previous_shmem_request_hook = shmem_request_hook;
-	shmem_request_hook = request_shmem;
-	previous_shmem_startup_hook = shmem_startup_hook;
-	shmem_startup_hook = startup_shmem;
+	NorikvShareMemory(&shared_memory);
 }
 
 void

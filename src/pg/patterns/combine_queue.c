@@ -10,11 +10,9 @@
 
 #include "common/hashfn.h"
 #include "miscadmin.h"
-#include "storage/ipc.h"
 #include "storage/latch.h"
 #include "storage/lwlock.h"
 #include "storage/proc.h"
-#include "storage/shmem.h"
 
 #define QUEUES 128
 #define QUEUE_PROBES 4
@@ -68,8 +66,6 @@ typedef struct Combining
 } Combining;
 
 static Combining *shared = NULL;
-static shmem_request_hook_type previous_shmem_request_hook = NULL;
-static shmem_startup_hook_type previous_shmem_startup_hook = NULL;
 
 /* ---- Shared memory ---- */
 
@@ -77,15 +73,6 @@ static Size
 shared_size(void)
 {
 	return add_size(offsetof(Combining, slots), mul_size(MaxBackends, sizeof(Slot)));
-}
-
-static void
-request_shmem(void)
-{
-	if (previous_shmem_request_hook)
-		previous_shmem_request_hook();
-	RequestAddinShmemSpace(shared_size());
-	RequestNamedLWLockTranche("norikv_combine", QUEUES);
 }
 
 /* Version 4, as a client would make it. */
@@ -108,32 +95,27 @@ make_uuid(char *text)
 }
 
 static void
-startup_shmem(void)
+init_shared(LWLockPadded *locks)
 {
-	bool found;
-
-	if (previous_shmem_startup_hook)
-		previous_shmem_startup_hook();
-	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
-	shared = ShmemInitStruct("norikv combining", shared_size(), &found);
-	if (!found)
-	{
-		memset(shared, 0, shared_size());
-		make_uuid(shared->uuid);
-		shared->locks = GetNamedLWLockTranche("norikv_combine");
-		for (int i = 0; i < QUEUES; i++)
-			shared->queues[i].leader = NOBODY;
-	}
-	LWLockRelease(AddinShmemInitLock);
+	make_uuid(shared->uuid);
+	shared->locks = locks;
+	for (int i = 0; i < QUEUES; i++)
+		shared->queues[i].leader = NOBODY;
 }
+
+static const NorikvSharedMemory shared_memory = {
+	.name = "norikv combining",
+	.size = shared_size,
+	.init = init_shared,
+	.memory = (void **) &shared,
+	.tranche = "norikv_combine",
+	.n_locks = QUEUES,
+};
 
 void
 NorikvCombineInit(void)
 {
-	previous_shmem_request_hook = shmem_request_hook;
-	shmem_request_hook = request_shmem;
-	previous_shmem_startup_hook = shmem_startup_hook;
-	shmem_startup_hook = startup_shmem;
+	NorikvShareMemory(&shared_memory);
 }
 
 static void

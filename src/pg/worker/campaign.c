@@ -4,9 +4,7 @@
 #include "postgres.h"
 
 #include "miscadmin.h"
-#include "storage/ipc.h"
 #include "storage/lwlock.h"
-#include "storage/shmem.h"
 #include "utils/guc.h"
 
 #include "campaign.h"
@@ -23,8 +21,6 @@ typedef struct SharedCampaigns
 
 static SharedCampaigns *shared = NULL;
 static int max_campaigns = 32;
-static shmem_request_hook_type next_shmem_request_hook = NULL;
-static shmem_startup_hook_type next_shmem_startup_hook = NULL;
 
 /* ---- Shared memory ---- */
 
@@ -36,31 +32,20 @@ shared_size(void)
 }
 
 static void
-request_shared_memory(void)
+init_shared(LWLockPadded *locks)
 {
-	if (next_shmem_request_hook != NULL)
-		next_shmem_request_hook();
-	RequestAddinShmemSpace(MAXALIGN(shared_size()));
-	RequestNamedLWLockTranche("norikv_campaigns", 1);
+	shared->lock = &locks->lock;
+	shared->n_slots = max_campaigns;
 }
 
-static void
-attach_shared_memory(void)
-{
-	bool found;
-
-	if (next_shmem_startup_hook != NULL)
-		next_shmem_startup_hook();
-	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
-	shared = ShmemInitStruct("norikv campaigns", shared_size(), &found);
-	if (!found)
-	{
-		memset(shared, 0, shared_size());
-		shared->lock = &GetNamedLWLockTranche("norikv_campaigns")->lock;
-		shared->n_slots = max_campaigns;
-	}
-	LWLockRelease(AddinShmemInitLock);
-}
+static const NorikvSharedMemory shared_memory = {
+	.name = "norikv campaigns",
+	.size = shared_size,
+	.init = init_shared,
+	.memory = (void **) &shared,
+	.tranche = "norikv_campaigns",
+	.n_locks = 1,
+};
 
 void
 NorikvCampaignInit(void)
@@ -73,10 +58,7 @@ NorikvCampaignInit(void)
 							"Most campaigns that are under way at a time.",
 							"Those of all databases of this PostgreSQL.", &max_campaigns,
 							32, 1, 1000, PGC_POSTMASTER, 0, NULL, NULL, NULL);
-	next_shmem_request_hook = shmem_request_hook;
-	shmem_request_hook = request_shared_memory;
-	next_shmem_startup_hook = shmem_startup_hook;
-	shmem_startup_hook = attach_shared_memory;
+	NorikvShareMemory(&shared_memory);
 }
 
 int

@@ -2,14 +2,12 @@
  * embedded.c - what backends see of the embedded server: where it listens, and,
  * in shared memory, whether it is there.
  */
-#include "postgres.h"
+#include "pg_norikv.h"
 
 #include "access/xlog.h"
 #include "miscadmin.h"
 #include "port/atomics.h"
-#include "storage/ipc.h"
 #include "storage/lwlock.h"
-#include "storage/shmem.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
 
@@ -25,37 +23,26 @@ typedef struct EmbeddedShared
 /* NULL: norikv is not preloaded, or norikv.embedded is off. */
 static EmbeddedShared *shared = NULL;
 static bool preloaded = false;
-static shmem_startup_hook_type next_shmem_startup_hook = NULL;
-#if PG_VERSION_NUM >= 150000
-static shmem_request_hook_type next_shmem_request_hook = NULL;
-#endif
 
-static void
-request_shared_memory(void)
+static Size
+shared_size(void)
 {
-#if PG_VERSION_NUM >= 150000
-	if (next_shmem_request_hook != NULL)
-		next_shmem_request_hook();
-#endif
-	RequestAddinShmemSpace(MAXALIGN(sizeof(EmbeddedShared)));
+	return sizeof(EmbeddedShared);
 }
 
 static void
-attach_shared_memory(void)
+init_shared(LWLockPadded *locks)
 {
-	bool found;
-
-	if (next_shmem_startup_hook != NULL)
-		next_shmem_startup_hook();
-	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
-	shared = ShmemInitStruct("norikv embedded server", sizeof(EmbeddedShared), &found);
-	if (!found)
-	{
-		pg_atomic_init_u32(&shared->state, NORIKV_EMBEDDED_STARTING);
-		pg_atomic_init_u32(&shared->generation, 0);
-	}
-	LWLockRelease(AddinShmemInitLock);
+	pg_atomic_init_u32(&shared->state, NORIKV_EMBEDDED_STARTING);
+	pg_atomic_init_u32(&shared->generation, 0);
 }
+
+static const NorikvSharedMemory shared_memory = {
+	.name = "norikv embedded server",
+	.size = shared_size,
+	.init = init_shared,
+	.memory = (void **) &shared,
+};
 
 void
 NorikvEmbeddedInit(void)
@@ -63,14 +50,7 @@ NorikvEmbeddedInit(void)
 	preloaded = true;
 	if (!norikv_embedded)
 		return;
-#if PG_VERSION_NUM >= 150000
-	next_shmem_request_hook = shmem_request_hook;
-	shmem_request_hook = request_shared_memory;
-#else
-	request_shared_memory();
-#endif
-	next_shmem_startup_hook = shmem_startup_hook;
-	shmem_startup_hook = attach_shared_memory;
+	NorikvShareMemory(&shared_memory);
 }
 
 void

@@ -7,9 +7,7 @@
 #include "postgres.h"
 
 #include "miscadmin.h"
-#include "storage/ipc.h"
 #include "storage/lwlock.h"
-#include "storage/shmem.h"
 
 #include "endpoint.h"
 #include "lease.h"
@@ -32,42 +30,32 @@ typedef struct SharedEndpoints
 } SharedEndpoints;
 
 static SharedEndpoints *shared = NULL;
-static shmem_request_hook_type next_shmem_request_hook = NULL;
-static shmem_startup_hook_type next_shmem_startup_hook = NULL;
 
-static void
-request_shared_memory(void)
+static Size
+shared_size(void)
 {
-	if (next_shmem_request_hook != NULL)
-		next_shmem_request_hook();
-	RequestAddinShmemSpace(MAXALIGN(sizeof(SharedEndpoints)));
-	RequestNamedLWLockTranche("norikv_endpoints", 1);
+	return sizeof(SharedEndpoints);
 }
 
 static void
-attach_shared_memory(void)
+init_shared(LWLockPadded *locks)
 {
-	bool found;
-
-	if (next_shmem_startup_hook != NULL)
-		next_shmem_startup_hook();
-	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
-	shared = ShmemInitStruct("norikv endpoints", sizeof(SharedEndpoints), &found);
-	if (!found)
-	{
-		memset(shared, 0, sizeof(SharedEndpoints));
-		shared->lock = &GetNamedLWLockTranche("norikv_endpoints")->lock;
-	}
-	LWLockRelease(AddinShmemInitLock);
+	shared->lock = &locks->lock;
 }
+
+static const NorikvSharedMemory shared_memory = {
+	.name = "norikv endpoints",
+	.size = shared_size,
+	.init = init_shared,
+	.memory = (void **) &shared,
+	.tranche = "norikv_endpoints",
+	.n_locks = 1,
+};
 
 void
 NorikvEndpointInit(void)
 {
-	next_shmem_request_hook = shmem_request_hook;
-	shmem_request_hook = request_shared_memory;
-	next_shmem_startup_hook = shmem_startup_hook;
-	shmem_startup_hook = attach_shared_memory;
+	NorikvShareMemory(&shared_memory);
 }
 
 /* ---- Filling one ---- */
@@ -119,11 +107,6 @@ fill(NorikvEndpoint *endpoint, const NorikvConnection *connection)
 				"option \"nodes\"", connection);
 	copy_string(endpoint->token, sizeof(endpoint->token), settings->token,
 				"option \"token\"", connection);
-	StaticAssertStmt(NORIKV_MAX_KEY_PREFIX <= NORIKV_ENDPOINT_PREFIX,
-					 "every prefix fits");
-	endpoint->key_prefix_size = connection->key_prefix.size;
-	memcpy(endpoint->key_prefix, connection->key_prefix.data,
-		   connection->key_prefix.size);
 }
 
 /* ---- Taking and giving back ---- */

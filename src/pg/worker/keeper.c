@@ -24,7 +24,6 @@
 #include "storage/lwlock.h"
 #include "storage/pmsignal.h"
 #include "storage/proc.h"
-#include "storage/shmem.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
 
@@ -67,39 +66,32 @@ struct NorikvKeeperClient
 
 static SharedKeeper *shared = NULL;
 static dlist_head clients = DLIST_STATIC_INIT(clients);
-static shmem_request_hook_type next_shmem_request_hook = NULL;
-static shmem_startup_hook_type next_shmem_startup_hook = NULL;
 
 extern PGDLLEXPORT void NorikvKeeperMain(Datum argument)
 	__attribute__((visibility("default")));
 
 /* ---- Shared memory ---- */
 
-static void
-request_shared_memory(void)
+static Size
+shared_size(void)
 {
-	if (next_shmem_request_hook != NULL)
-		next_shmem_request_hook();
-	RequestAddinShmemSpace(MAXALIGN(sizeof(SharedKeeper)));
+	return sizeof(SharedKeeper);
 }
 
 static void
-attach_shared_memory(void)
+init_shared(LWLockPadded *locks)
 {
-	bool found;
-
-	if (next_shmem_startup_hook != NULL)
-		next_shmem_startup_hook();
-	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
-	shared = ShmemInitStruct("norikv keeper", sizeof(SharedKeeper), &found);
-	if (!found)
-	{
-		pg_atomic_init_u32(&shared->running, 0);
-		pg_atomic_init_u32(&shared->proc, 0);
-		pg_atomic_init_u64(&shared->wake_at, 0);
-	}
-	LWLockRelease(AddinShmemInitLock);
+	pg_atomic_init_u32(&shared->running, 0);
+	pg_atomic_init_u32(&shared->proc, 0);
+	pg_atomic_init_u64(&shared->wake_at, 0);
 }
+
+static const NorikvSharedMemory shared_memory = {
+	.name = "norikv keeper",
+	.size = shared_size,
+	.init = init_shared,
+	.memory = (void **) &shared,
+};
 
 void
 NorikvKeeperInit(void)
@@ -109,10 +101,7 @@ NorikvKeeperInit(void)
 	NorikvEndpointInit();
 	NorikvLeaseInit();
 	NorikvCampaignInit();
-	next_shmem_request_hook = shmem_request_hook;
-	shmem_request_hook = request_shared_memory;
-	next_shmem_startup_hook = shmem_startup_hook;
-	shmem_startup_hook = attach_shared_memory;
+	NorikvShareMemory(&shared_memory);
 	if (IsBinaryUpgrade)
 		return;
 

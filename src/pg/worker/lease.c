@@ -12,7 +12,6 @@
 #include "storage/ipc.h"
 #include "storage/lwlock.h"
 #include "storage/proc.h"
-#include "storage/shmem.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
@@ -34,8 +33,6 @@ typedef struct SharedLeases
 static SharedLeases *shared = NULL;
 static int max_leases = 1000;
 static bool exit_registered = false;
-static shmem_request_hook_type next_shmem_request_hook = NULL;
-static shmem_startup_hook_type next_shmem_startup_hook = NULL;
 
 /* ---- Shared memory ---- */
 
@@ -46,33 +43,24 @@ shared_size(void)
 					mul_size(max_leases, sizeof(NorikvLease)));
 }
 
-static void
-request_shared_memory(void)
-{
-	if (next_shmem_request_hook != NULL)
-		next_shmem_request_hook();
-	RequestAddinShmemSpace(MAXALIGN(shared_size()));
-	RequestNamedLWLockTranche("norikv_leases", 1);
-}
-
 /* Slots are not touched before they are used: 1000 of them take 3.3 MB. */
 static void
-attach_shared_memory(void)
+init_shared(LWLockPadded *locks)
 {
-	bool found;
-
-	if (next_shmem_startup_hook != NULL)
-		next_shmem_startup_hook();
-	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
-	shared = ShmemInitStruct("norikv leases", shared_size(), &found);
-	if (!found)
-	{
-		shared->lock = &GetNamedLWLockTranche("norikv_leases")->lock;
-		shared->n_slots = max_leases;
-		shared->n_used = 0;
-	}
-	LWLockRelease(AddinShmemInitLock);
+	shared->lock = &locks->lock;
+	shared->n_slots = max_leases;
+	shared->n_used = 0;
 }
+
+static const NorikvSharedMemory shared_memory = {
+	.name = "norikv leases",
+	.size = shared_size,
+	.init = init_shared,
+	.memory = (void **) &shared,
+	.tranche = "norikv_leases",
+	.n_locks = 1,
+	.sparse = true,
+};
 
 void
 NorikvLeaseInit(void)
@@ -85,10 +73,7 @@ NorikvLeaseInit(void)
 		"norikv.max_leases", "Most locks and leases that are held at a time.",
 		"Those of all sessions, and those that sessions wait for.", &max_leases, 1000, 10,
 		100000, PGC_POSTMASTER, 0, NULL, NULL, NULL);
-	next_shmem_request_hook = shmem_request_hook;
-	shmem_request_hook = request_shared_memory;
-	next_shmem_startup_hook = shmem_startup_hook;
-	shmem_startup_hook = attach_shared_memory;
+	NorikvShareMemory(&shared_memory);
 }
 
 void
