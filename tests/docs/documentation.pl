@@ -126,14 +126,16 @@ my $statements = () = $script =~ /;|\\gset/g;
 my ($code, $out, $err) = $node->psql('postgres', $script, on_error_stop => 1);
 is($code, 0, "the tour runs ($statements statements)") or diag($err);
 
-# ---- The pages on foreign tables ----
+# ---- What other pages show ----
 
-for my $page ('foreign-tables', 'transactions')
+# What a page takes for granted.
+my %needed = (patterns => "CREATE TABLE accounts (id int, balance int);\n");
+for my $page ('foreign-tables', 'transactions', 'patterns')
 {
 	my $shown = join "\n", slurp_file("$root/docs/$page.md") =~ /^```sql\n(.*?)^```/msg;
 	$node->safe_psql('postgres', qq{CREATE DATABASE "$page"});
 	($code, $out, $err) =
-	  $node->psql($page, "CREATE EXTENSION norikv;\n$shown", on_error_stop => 1);
+	  $node->psql($page, "CREATE EXTENSION norikv;\n" . ($needed{$page} // '') . $shown, on_error_stop => 1);
 	is($code, 0, "what docs/$page.md shows runs") or diag($err);
 }
 
