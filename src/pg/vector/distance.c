@@ -21,7 +21,8 @@ PG_FUNCTION_INFO_V1(norikv_sql_negative_inner_product);
 #define LANES 8
 
 /* One version for processors with wide registers, chosen when the module is loaded. */
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && defined(__gnu_linux__)
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && \
+	defined(__gnu_linux__)
 #define FOR_EACH_PROCESSOR __attribute__((target_clones("arch=haswell", "default")))
 #else
 #define FOR_EACH_PROCESSOR

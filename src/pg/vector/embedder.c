@@ -50,13 +50,13 @@ void
 NorikvEmbedderInit(void)
 {
 	DefineCustomEnumVariable(
-		"norikv.embedder", "How the embedded store without a server object makes vectors of texts.",
-		NULL, &embedder_kind, NORIKV_EMBEDDER_LEXICAL, kinds, PGC_SUSET, 0, NULL, NULL,
-		NULL);
+		"norikv.embedder", "What makes vectors of texts.",
+		"For the embedded store without a server object.", &embedder_kind,
+		NORIKV_EMBEDDER_LEXICAL, kinds, PGC_SUSET, 0, NULL, NULL, NULL);
 	DefineCustomStringVariable("norikv.embedding_url",
 							   "Where the embedder \"http\" sends texts.", NULL,
-							   &embedding_url, "", PGC_SUSET, GUC_SUPERUSER_ONLY, check_url,
-							   NULL, NULL);
+							   &embedding_url, "", PGC_SUSET, GUC_SUPERUSER_ONLY,
+							   check_url, NULL, NULL);
 	DefineCustomStringVariable("norikv.embedding_model",
 							   "The model that the embedder \"http\" asks for.", NULL,
 							   &embedding_model, "", PGC_SUSET, 0, NULL, NULL, NULL);

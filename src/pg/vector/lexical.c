@@ -8,8 +8,8 @@
  * are close that share words, or beginnings of words; it knows nothing of meaning.
  *
  * - A word is a run of letters, digits and marks, with the + and # that it ends in; an
- *   apostrophe in it is left out. Case is folded (Unicode's simple folding). Nothing is normalized: "é" as one code point
- *   and as two are different letters.
+ *   apostrophe in it is left out. Case is folded (Unicode's simple folding). Nothing is
+ *   normalized: "é" as one code point and as two are different letters.
  * - The n-grams are those of 3 and 4 characters of the word with a space at either end.
  *   The i-th weighs 1/i, but not less than 1/4, for endings bend and beginnings mean;
  *   in scripts without spaces all weigh alike. A word with a digit in it is one

@@ -349,7 +349,8 @@ vectors_of_list(ArrayType *array, Oid cast, const char *what)
 			ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					errmsg("%s must not contain nulls, but element %d is one", what,
 						   i + 1));
-		vector = NorikvVectorFromArray(DatumGetArrayTypeP(call_cast(cast, elements[i])), what);
+		vector = NorikvVectorFromArray(
+			DatumGetArrayTypeP(call_cast(cast, elements[i])), what);
 		if (i == 0)
 		{
 			vectors.dimensions = vector.dimensions;
