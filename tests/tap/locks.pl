@@ -97,7 +97,7 @@ is(sql($a, q{SELECT norikv.key_count('lock:')}), 0, 'nothing is left');
 # ---- Waiting is no polling ----
 
 my ($session, $pid, $token) = holder('quiet', '2s');
-my $waiter = session($b, q{SELECT norikv.stat_reset(); SELECT norikv.lock('quiet') > 0;
+my $waiter = session($b, q{SELECT norikv.stat_reset(); SELECT norikv.lock('quiet', wait => '30s') > 0;
 	SELECT calls FROM norikv.stat_calls WHERE operation = 'put'; SELECT calls FROM norikv.stat_calls WHERE operation = 'get';});
 await_backend($b, '%norikv.lock(%quiet%');
 usleep(2_500_000);
