@@ -49,7 +49,7 @@ REGRESS := extension version options literals keys values encoding bulk scan upd
 	fdw_read fdw_read_encoding fdw_read_plans fdw_read_random fdw_import \
 	fdw_write fdw_write_conflict fdw_write_savepoint fdw_write_expiry fdw_write_limits \
 	fdw_write_trigger fdw_write_immediate fdw_lookup_join \
-	vector_values embedder vector semantic
+	vector_values embedder vector semantic vector_fdw vector_fdw_random
 unlisted := $(filter-out $(REGRESS),$(basename $(notdir $(wildcard sql/*.sql))))
 $(if $(unlisted),$(error not in REGRESS, so they would never run: $(unlisted)))
 ISOLATION := $(sort $(basename $(notdir $(wildcard tests/isolation/specs/*.spec))))

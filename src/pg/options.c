@@ -28,6 +28,7 @@ typedef enum OptionType
 	OPTION_NODES,
 	OPTION_STRING,
 	OPTION_PREFIX,
+	OPTION_NAMESPACE,
 	OPTION_TENANT,
 	OPTION_NAME,
 	OPTION_URL,
@@ -90,6 +91,7 @@ static const Option options[] = {
 	{"token", USER_MAPPING, OPTION_STRING, 0, 0, MEMBER(token)},
 	{"embedding_api_key", USER_MAPPING, OPTION_STRING, 0, 0, MEMBER(embedding_api_key)},
 	{"prefix", TABLE, OPTION_PREFIX, 0, 0, TABLE_MEMBER(prefix)},
+	{"namespace", TABLE, OPTION_NAMESPACE, 0, 0, TABLE_MEMBER(space)},
 	{"keep_prefix", TABLE, OPTION_BOOLEAN, 0, 0, TABLE_MEMBER(keep_prefix)},
 	{"format", TABLE, OPTION_CHOICE, 0, 0, TABLE_MEMBER(format), formats},
 	{"on_error", TABLE, OPTION_CHOICE, 0, 0, TABLE_MEMBER(on_error), reactions},
@@ -104,6 +106,8 @@ static const Option options[] = {
 	{"version", COLUMN, OPTION_BOOLEAN, 0, 0, COLUMN_MEMBER(version)},
 	{"ttl", COLUMN, OPTION_BOOLEAN, 0, 0, COLUMN_MEMBER(ttl)},
 	{"expires_at", COLUMN, OPTION_BOOLEAN, 0, 0, COLUMN_MEMBER(expires_at)},
+	{"vector", COLUMN, OPTION_BOOLEAN, 0, 0, COLUMN_MEMBER(vector)},
+	{"distance", COLUMN, OPTION_BOOLEAN, 0, 0, COLUMN_MEMBER(distance)},
 	{"field", COLUMN, OPTION_NAME, 0, 0, COLUMN_MEMBER(field)},
 };
 
@@ -286,6 +290,18 @@ check_prefix(const Option *option, const char *value)
 }
 
 static void
+check_namespace(const Option *option, const char *value)
+{
+	char *utf8 = pg_server_to_any((char *) value, strlen(value), PG_UTF8);
+
+	if (strlen(utf8) < 1 || strlen(utf8) > NORIKV_MAX_NAMESPACE)
+		ereport(ERROR, errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
+				errmsg("value of option \"%s\" must be 1 to %d bytes", option->name,
+					   NORIKV_MAX_NAMESPACE),
+				errdetail("It has %zu bytes in UTF-8.", strlen(utf8)));
+}
+
+static void
 check_tenant(const Option *option, const char *value)
 {
 	const char *fault = NorikvTenantFault(value);
@@ -395,6 +411,9 @@ check_value(const Option *option, DefElem *def)
 			break;
 		case OPTION_PREFIX:
 			check_prefix(option, defGetString(def));
+			break;
+		case OPTION_NAMESPACE:
+			check_namespace(option, defGetString(def));
 			break;
 		case OPTION_TENANT:
 			check_tenant(option, defGetString(def));
@@ -520,6 +539,7 @@ load(void *settings, List *given, Oid catalog)
 			case OPTION_NODES:
 			case OPTION_STRING:
 			case OPTION_PREFIX:
+			case OPTION_NAMESPACE:
 			case OPTION_TENANT:
 			case OPTION_NAME:
 			case OPTION_URL:

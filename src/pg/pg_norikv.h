@@ -67,6 +67,7 @@ typedef struct NorikvSettings
 typedef struct NorikvTableOptions
 {
 	char *prefix;	  /* in the database's encoding */
+	char *space;	  /* option "namespace", the same; NULL: a table of keys */
 	bool keep_prefix; /* the key column shows the prefix too */
 	int format;		  /* NorikvFormat; -1: the columns tell */
 	int on_error;	  /* NorikvOnError */
@@ -86,6 +87,8 @@ typedef struct NorikvColumnOptions
 	bool version;
 	bool ttl;
 	bool expires_at;
+	bool vector;
+	bool distance;
 	char *field; /* NULL: the column's name */
 } NorikvColumnOptions;
 

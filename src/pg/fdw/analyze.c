@@ -2,8 +2,9 @@
  * analyze.c - ANALYZE of a foreign table: a random sample of its rows, from one
  * pass over its keys.
  */
-#include "fdw/fdw.h"
+#include "fdw/vector_table.h"
 
+#include "access/xact.h"
 #include "commands/vacuum.h"
 #include "executor/executor.h"
 #include "utils/memutils.h"
@@ -26,18 +27,24 @@ typedef struct Sample
 	MemoryContext row_context;
 } Sample;
 
-static NorikvCall *
-start_scan(Relation relation, bool count_only, NorikvTable **table,
-		   NorikvConnection **connection)
+static NorikvTable *
+open_table(Relation relation, NorikvConnection **connection)
 {
-	norikv_scan_request request = {.count_only = count_only};
+	NorikvTable *table = NorikvOpenTable(relation);
 
-	*table = NorikvOpenTable(relation);
 	*connection =
-		NorikvGetTableConnection((*table)->serverid, relation->rd_rel->relowner);
-	request.start = (*table)->prefix;
-	request.end = (*table)->prefix_end;
-	return NorikvStartScan(*connection, &request);
+		NorikvGetTableConnection(table->serverid, relation->rd_rel->relowner);
+	return table;
+}
+
+static NorikvCall *
+start_scan(const NorikvTable *table, NorikvConnection *connection, bool count_only)
+{
+	norikv_scan_request request = {.start = table->prefix,
+								   .end = table->prefix_end,
+								   .count_only = count_only};
+
+	return NorikvStartScan(connection, &request);
 }
 
 static double
@@ -105,21 +112,11 @@ delay(void)
 #endif
 }
 
-static int
-acquire_sample_rows(Relation relation, int elevel, HeapTuple *rows, int targrows,
-					double *totalrows, double *totaldeadrows)
+static void
+sample_keys(Sample *sample, const NorikvTable *table, NorikvConnection *connection)
 {
-	NorikvTable *table;
-	NorikvConnection *connection;
-	NorikvCall *call = start_scan(relation, false, &table, &connection);
-	Sample sample = {.rows = rows, .wanted = targrows, .to_skip = -1};
+	NorikvCall *call = start_scan(table, connection, false);
 
-	sample.decoder =
-		NorikvMakeDecoder(table, connection, RelationGetDescr(relation), NULL, true);
-	sample.slot = MakeSingleTupleTableSlot(RelationGetDescr(relation), &TTSOpsVirtual);
-	sample.row_context = AllocSetContextCreate(CurrentMemoryContext, "norikv sample row",
-											   ALLOCSET_DEFAULT_SIZES);
-	reservoir_init_selection_state(&sample.state, targrows);
 	NorikvFinish(call);
 	do
 	{
@@ -129,10 +126,52 @@ acquire_sample_rows(Relation relation, int elevel, HeapTuple *rows, int targrows
 		for (size_t i = 0; i < n_entries; i++)
 		{
 			delay();
-			take_row(&sample, &entries[i]);
+			take_row(sample, &entries[i]);
 		}
 	} while (NorikvNextPage(call));
 	NorikvFree(call);
+}
+
+static void
+sample_vectors(Sample *sample, NorikvTable *table, NorikvConnection *connection)
+{
+	NorikvKeySet all = {.max_key = NORIKV_MAX_VECTOR_ID};
+	NorikvSourceStats stats = {0};
+	NorikvSource source = {.table = table,
+						   .connection = connection,
+						   .keys = &all,
+						   .curcid = GetCurrentCommandId(false),
+						   .batch = connection->settings.fetch_size,
+						   .stats = &stats};
+	const norikv_entry *entry;
+
+	NorikvSourceStart(&source);
+	while ((entry = NorikvSourceNext(&source)) != NULL)
+	{
+		delay();
+		take_row(sample, entry);
+	}
+	NorikvSourceEnd(&source);
+}
+
+static int
+acquire_sample_rows(Relation relation, int elevel, HeapTuple *rows, int targrows,
+					double *totalrows, double *totaldeadrows)
+{
+	NorikvConnection *connection;
+	NorikvTable *table = open_table(relation, &connection);
+	Sample sample = {.rows = rows, .wanted = targrows, .to_skip = -1};
+
+	sample.decoder =
+		NorikvMakeDecoder(table, connection, RelationGetDescr(relation), NULL, true);
+	sample.slot = MakeSingleTupleTableSlot(RelationGetDescr(relation), &TTSOpsVirtual);
+	sample.row_context = AllocSetContextCreate(CurrentMemoryContext, "norikv sample row",
+											   ALLOCSET_DEFAULT_SIZES);
+	reservoir_init_selection_state(&sample.state, targrows);
+	if (table->space.size > 0)
+		sample_vectors(&sample, table, connection);
+	else
+		sample_keys(&sample, table, connection);
 	NorikvReportSkipped(sample.decoder);
 	ExecDropSingleTupleTableSlot(sample.slot);
 	MemoryContextDelete(sample.row_context);
@@ -144,20 +183,35 @@ acquire_sample_rows(Relation relation, int elevel, HeapTuple *rows, int targrows
 	return sample.taken;
 }
 
+static double
+count_rows(NorikvTable *table, NorikvConnection *connection)
+{
+	NorikvCall *call;
+	double count;
+
+	if (table->space.size > 0)
+	{
+		(void) NorikvAskForIndex(table, connection, true);
+		return table->index.vectors;
+	}
+	call = start_scan(table, connection, true);
+	NorikvFinish(call);
+	while (NorikvNextPage(call))
+		continue;
+	count = norikv_call_count(call->call);
+	NorikvFree(call);
+	return count;
+}
+
 bool
 NorikvAnalyzeForeignTable(Relation relation, AcquireSampleRowsFunc *func,
 						  BlockNumber *totalpages)
 {
-	NorikvTable *table;
 	NorikvConnection *connection;
-	NorikvCall *call = start_scan(relation, true, &table, &connection);
-	double pages;
+	NorikvTable *table = open_table(relation, &connection);
+	double pages =
+		count_rows(table, connection) / (double) (BLCKSZ / TYPICAL_ROW_SIZE) + 1;
 
-	NorikvFinish(call);
-	while (NorikvNextPage(call))
-		continue;
-	pages = norikv_call_count(call->call) / (double) (BLCKSZ / TYPICAL_ROW_SIZE) + 1;
-	NorikvFree(call);
 	*totalpages = pages < MaxBlockNumber ? (BlockNumber) pages : MaxBlockNumber;
 	*func = acquire_sample_rows;
 	return true;

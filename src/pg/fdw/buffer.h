@@ -1,7 +1,8 @@
 /*
  * buffer.h - what foreign tables wrote in this transaction, until COMMIT.
  *
- * One buffer per store: two servers over one store share it. Each key has a chain
+ * One buffer per store, and one for each namespace of vectors in it that is written to:
+ * two servers over one store share them, and they commit as one unit. Each key has a chain
  * of changes, the newest first; each change carries the command that made it and
  * the savepoint level it belongs to. Nothing here talks to a server, except that
  * the store of a connection is asked for once.
@@ -46,8 +47,11 @@ typedef struct NorikvChange
 
 /* ---- For scans ---- */
 
-/* The buffer of the connection's store; NULL where nothing was written to it. */
-extern NorikvBuffer *NorikvBufferFor(NorikvConnection *connection);
+/*
+ * The buffer of the connection's store for keys, or for the vectors of a namespace; NULL
+ * where nothing was written to it.
+ */
+extern NorikvBuffer *NorikvBufferFor(NorikvConnection *connection, norikv_slice space);
 
 /*
  * What a command that sees changes below curcid finds at the key: a put, a delete,

@@ -6,6 +6,8 @@
  */
 #include "modify.h"
 
+#include "fdw/vector_table.h"
+
 #include "access/sysattr.h"
 #include "executor/executor.h"
 #include "utils/datum.h"
@@ -122,6 +124,8 @@ make_updated_row(NorikvModify *modify, TupleTableSlot *slot, const norikv_entry 
 	NorikvCheckNewRow(modify, slot, row);
 	row->ms = 0;
 	row->value = NorikvEncodeValue(modify->encoder, slot, changed, old->value);
+	if (modify->table->space.size > 0)
+		NorikvCheckVectorFits(modify->table, modify->connection, row->value);
 	row->expiry = NorikvExpiryOfRow(modify->table, slot, changed, &row->ms);
 }
 

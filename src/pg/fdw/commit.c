@@ -82,7 +82,8 @@ check_size(const NorikvBuffer *buffer, const NorikvUnit *unit)
 
 	for (size_t i = 0; i < unit->n_operations; i++)
 		bytes += unit->operations[i].key.size + unit->operations[i].value.size +
-				 unit->operations[i].end_key.size;
+				 unit->operations[i].end_key.size +
+				 unit->operations[i].dimensions * sizeof(float);
 	NorikvCheckSize(buffer, unit->n_operations, bytes);
 }
 

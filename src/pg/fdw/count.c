@@ -142,7 +142,8 @@ NorikvGetCountPlan(PlannerInfo *root, ForeignPath *path, List *tlist)
 	ChangeVarNodes((Node *) counted, baserel->relid, 1, 0);
 	if (remote.known_at_start)
 		flags |= NORIKV_PLAN_EARLY;
-	private = list_make5(makeInteger(flags), remote.kinds, remote.types, NIL, counted);
+	private = list_make5(makeInteger(flags), remote.kinds, remote.types, NIL, NIL);
+	private = lappend(private, counted);
 	return make_foreignscan(tlist, NIL, 0, remote.operands, private, scan_tlist, NIL,
 							NULL);
 }

@@ -7,6 +7,7 @@
  * with as the option on_error says.
  */
 #include "fdw/fdw.h"
+#include "fdw/vector_table.h"
 
 #include "access/htup_details.h"
 #include "access/sysattr.h"
@@ -28,6 +29,7 @@ struct NorikvDecoder
 	bool wants_version;
 	bool wants_ttl;
 	bool wants_expires_at;
+	bool wants_vector;
 	NorikvConversion *value; /* NULL: not wanted */
 	int n_fields;			 /* of the document, that are wanted */
 	NorikvField *fields;
@@ -102,6 +104,11 @@ want(NorikvDecoder *decoder, const NorikvColumn *column)
 		case NORIKV_EXPIRES_AT:
 			decoder->wants_expires_at = true;
 			break;
+		case NORIKV_VECTOR:
+			decoder->wants_vector = true;
+			break;
+		case NORIKV_DISTANCE: /* a scan knows it, an entry does not */
+			break;
 	}
 }
 
@@ -134,7 +141,7 @@ NorikvMakeDecoder(NorikvTable *table, NorikvConnection *connection, TupleDesc de
 bool
 NorikvDecoderNeedsValues(const NorikvDecoder *decoder)
 {
-	return decoder->value != NULL || decoder->reader != NULL;
+	return decoder->value != NULL || decoder->reader != NULL || decoder->wants_vector;
 }
 
 bool
@@ -394,6 +401,12 @@ decode_attributes(NorikvDecoder *decoder, const norikv_entry *entry, TupleTableS
 {
 	const NorikvTable *table = decoder->table;
 
+	if (decoder->wants_vector)
+	{
+		slot->tts_values[table->vector_attnum - 1] =
+			NorikvVectorGetDatum(NorikvVectorOfValue(entry->value));
+		slot->tts_isnull[table->vector_attnum - 1] = false;
+	}
 	if (decoder->wants_version && entry->version.index != 0)
 	{
 		slot->tts_values[table->version_attnum - 1] =

@@ -19,6 +19,7 @@
 #include "utils/lsyscache.h"
 
 #include "fdw/document.h"
+#include "fdw/vector_table.h"
 
 /* How a column becomes JSON. */
 typedef enum JsonForm
@@ -341,6 +342,29 @@ encode_value(NorikvEncoder *encoder)
 	return to_utf8(NORIKV_SLICE(string));
 }
 
+static norikv_slice
+encode_vector(NorikvTable *table, TupleTableSlot *slot, const Bitmapset *changed,
+			  norikv_slice old)
+{
+	int attnum = table->vector_attnum;
+	const NorikvColumn *column = &table->columns[attnum - 1];
+	bool is_null;
+	Datum value;
+
+	if (old.data != NULL &&
+		!bms_is_member(attnum - FirstLowInvalidHeapAttributeNumber, changed))
+		return old;
+	value = slot_getattr(slot, attnum, &is_null);
+	if (is_null)
+		ereport(ERROR, errcode(ERRCODE_NOT_NULL_VIOLATION),
+				errmsg("null value in column \"%s\" of foreign table \"%s\"",
+					   column->name, table->name),
+				errdetail("Every id of an index has a vector."));
+	return NorikvValueOfVector(NorikvVectorFromArray(
+		DatumGetArrayTypeP(value),
+		psprintf("column \"%s\" of foreign table \"%s\"", column->name, table->name)));
+}
+
 /* Which columns count; whether there are any. */
 static bool
 mark_given(NorikvEncoder *encoder, const Bitmapset *changed)
@@ -369,6 +393,8 @@ NorikvEncodeValue(NorikvEncoder *encoder, TupleTableSlot *slot, const Bitmapset 
 {
 	norikv_slice value = {"", 0};
 
+	if (encoder->table->space.size > 0)
+		return encode_vector(encoder->table, slot, changed, old);
 	encoder->slot = slot;
 	if (!mark_given(encoder, old.data == NULL ? NULL : changed) && old.data != NULL)
 		return old;

@@ -5,6 +5,7 @@
  * compare with those of local plans as times do.
  */
 #include "fdw/fdw.h"
+#include "fdw/vector_table.h"
 
 #include "miscadmin.h"
 #include "parser/parsetree.h"
@@ -17,6 +18,8 @@
 #define NAMED_KEY_COST 0.2
 /* A key of a range. */
 #define RANGE_KEY_COST 0.15
+/* An id of a namespace of vectors. */
+#define LISTED_ID_COST 0.1
 
 /*
  * Without ANALYZE the server counts, up to so many keys (a few ms of its time)
@@ -66,39 +69,47 @@ count_keys(NorikvConnection *connection, const NorikvTable *table)
 static bool
 needs_estimate(const NorikvTable *table, TimestampTz now)
 {
-	return table->estimated_rows < 0 ||
+	return table->estimated_rows < 0 || (table->space.size > 0 && !table->index.exists) ||
 		   TimestampDifferenceExceeds(table->estimated_at, now, COUNT_AGAIN_MS) ||
 		   table->estimated_for == NULL ||
 		   strcmp(table->estimated_for, norikv_tenant) != 0;
 }
 
-/* What the estimate is for: the table has other rows for another tenant. */
-static void
-note_tenant(NorikvTable *table)
+/* With what it is for: the table has other rows for another tenant. */
+void
+NorikvNoteEstimate(NorikvTable *table, double rows)
 {
 	char *tenant = MemoryContextStrdup(table->context, norikv_tenant);
 
 	if (table->estimated_for != NULL)
 		pfree(table->estimated_for);
 	table->estimated_for = tenant;
+	table->estimated_rows = rows;
+	table->estimated_at = GetCurrentTimestamp();
+}
+
+void
+NorikvRefreshEstimate(PlannerInfo *root, RelOptInfo *baserel, NorikvTable *table)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	NorikvConnection *connection;
+
+	if (!needs_estimate(table, now))
+		return;
+	connection = NorikvGetTableConnection(table->serverid, user_of(root, baserel));
+	if (table->space.size == 0)
+		NorikvNoteEstimate(table, count_keys(connection, table));
+	else if (!NorikvAskForIndex(table, connection, false))
+		NorikvNoteEstimate(table, DEFAULT_ROWS);
 }
 
 double
 NorikvTableRows(PlannerInfo *root, RelOptInfo *baserel, NorikvTable *table)
 {
-	TimestampTz now;
-
 	/* Zero is what relations that were never analyzed had before 14. */
 	if (baserel->tuples > 0)
 		return baserel->tuples;
-	now = GetCurrentTimestamp();
-	if (needs_estimate(table, now))
-	{
-		table->estimated_rows = count_keys(
-			NorikvGetTableConnection(table->serverid, user_of(root, baserel)), table);
-		table->estimated_at = now;
-		note_tenant(table);
-	}
+	NorikvRefreshEstimate(root, baserel, table);
 	return Max(table->estimated_rows, 1);
 }
 
@@ -107,6 +118,12 @@ NorikvCostKeys(const NorikvTable *table, bool by_name, double keys, Cost *startu
 			   Cost *total_cost)
 {
 	*startup_cost = ROUND_TRIP_COST;
+	/* Ids are listed, by a search of all of them, and then asked for by name. */
+	if (table->space.size > 0 && !by_name)
+	{
+		*startup_cost += 2 * ROUND_TRIP_COST + table->index.vectors * LISTED_ID_COST;
+		by_name = true;
+	}
 	*total_cost =
 		*startup_cost + keys * (by_name && keys > 1 ? NAMED_KEY_COST : RANGE_KEY_COST);
 }

@@ -3,6 +3,7 @@
  * and with ANALYZE what that took.
  */
 #include "fdw/source.h"
+#include "fdw/vector_table.h"
 
 #include "commands/explain.h"
 #if PG_VERSION_NUM >= 180000
@@ -26,6 +27,8 @@ strategy_of(int flags, List *kinds)
 {
 	bool counts = (flags & NORIKV_PLAN_COUNT) != 0;
 
+	if (flags & NORIKV_PLAN_NEAREST)
+		return "Vector Search";
 	if (names_keys(kinds))
 		return counts ? "Count by Key" : "Lookup by Key";
 	if (kinds != NIL)
@@ -98,6 +101,27 @@ show_limit(ForeignScanState *node, int flags, int n_conditions, ExplainState *es
 	ExplainPropertyText("Key Limit", limit, es);
 }
 
+/* The order of distances, or why the index is not asked for it. */
+static void
+show_distance(ForeignScanState *node, int flags, List *vector, ExplainState *es)
+{
+	ForeignScan *plan = (ForeignScan *) node->ss.ps.plan;
+	const char *obstacle;
+
+	if (vector == NIL)
+		return;
+	obstacle = strVal(list_nth(vector, NORIKV_VECTOR_OBSTACLE));
+	if (flags & NORIKV_PLAN_NEAREST)
+	{
+		ExplainPropertyText("Nearest To", deparse(node, llast(plan->fdw_exprs), es), es);
+		ExplainPropertyText(
+			"Distance",
+			NorikvDistanceName(intVal(list_nth(vector, NORIKV_VECTOR_DISTANCE))), es);
+	}
+	else if (obstacle[0] != '\0')
+		ExplainPropertyText("No Vector Search", obstacle, es);
+}
+
 static void
 show_work(ForeignScanState *node, bool by_name, ExplainState *es)
 {
@@ -129,6 +153,7 @@ NorikvExplainForeignScan(ForeignScanState *node, ExplainState *es)
 	if (flags & NORIKV_PLAN_ORDERED)
 		ExplainPropertyText("Key Order",
 							flags & NORIKV_PLAN_REVERSE ? "descending" : "ascending", es);
+	show_distance(node, flags, list_nth(plan->fdw_private, NORIKV_PRIVATE_VECTOR), es);
 	show_limit(node, flags, list_length(kinds), es);
 	show_batch(node, kinds, es);
 	if (es->analyze)

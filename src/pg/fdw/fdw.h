@@ -1,7 +1,9 @@
 /*
  * fdw.h - what the files of the foreign-data wrapper share, grouped by file.
  *
- * A foreign table is a prefix of a store: a row for every key that starts with it.
+ * A foreign table is a prefix of a store: a row for every key that starts with it. Or
+ * it is a namespace of vectors: a row for every id, which stands for the key, with the
+ * bytes of its vector for the value.
  */
 #ifndef NORIKV_FDW_H
 #define NORIKV_FDW_H
@@ -31,7 +33,9 @@ typedef enum NorikvRole
 	NORIKV_FIELD,	 /* a field of the JSON document that the value is */
 	NORIKV_VERSION,
 	NORIKV_TTL,		 /* the time it has left */
-	NORIKV_EXPIRES_AT
+	NORIKV_EXPIRES_AT,
+	NORIKV_VECTOR,
+	NORIKV_DISTANCE	 /* from the vector that the query is ordered by */
 } NorikvRole;
 
 /* How a key is spelled, by the type of its column. */
@@ -71,6 +75,17 @@ typedef struct NorikvColumn
 	int32 typmod;
 } NorikvColumn;
 
+/* The index behind a table of vectors, as the server said at estimated_at. */
+typedef struct NorikvTableIndex
+{
+	bool exists; /* false: there is none, or the server was not reached */
+	uint32 dimensions;
+	norikv_distance distance;
+	norikv_index_type type;
+	norikv_index_state state;
+	uint64 vectors;
+} NorikvTableIndex;
+
 typedef struct NorikvTable
 {
 	Oid relid;
@@ -83,6 +98,7 @@ typedef struct NorikvTable
 	/* Table options. */
 	norikv_slice prefix;
 	norikv_slice prefix_end; /* the first key behind the prefix; empty: there is none */
+	norikv_slice space;		 /* the namespace of its vectors; empty: a table of keys */
 	bool keep_prefix;		 /* the key column shows the prefix too */
 	NorikvFormat format;
 	NorikvOnError on_error;
@@ -102,11 +118,14 @@ typedef struct NorikvTable
 	AttrNumber version_attnum;
 	AttrNumber ttl_attnum;
 	AttrNumber expires_at_attnum;
+	AttrNumber vector_attnum;
+	AttrNumber distance_attnum;
 
 	/* An estimate of the rows, asked from the server at most every now and then. */
 	double estimated_rows;	 /* below 0: not known */
 	TimestampTz estimated_at;
 	char *estimated_for;	 /* norikv.tenant then; NULL: never */
+	NorikvTableIndex index;	 /* asked at the same time */
 } NorikvTable;
 
 extern void NorikvTableInit(void);
@@ -136,6 +155,9 @@ extern bool NorikvKeyOfCondition(const NorikvTable *table, Datum value, Oid type
 								 size_t max_key, norikv_slice *key);
 /* What the column shows of a key; false where the key is not of its type. */
 extern bool NorikvColumnOfKey(const NorikvTable *table, norikv_slice key, Datum *value);
+/* Bytes that a key, or the id of a vector, may have. */
+extern size_t NorikvTableMaxKey(const NorikvTable *table,
+								const NorikvConnection *connection);
 extern int NorikvCompareKeys(norikv_slice a, norikv_slice b);
 
 /* ---- decode.c: from an entry to a row ---- */
@@ -258,6 +280,9 @@ extern void NorikvEvaluateConditions(const NorikvTable *table, List *kinds, List
 #define NORIKV_PLAN_ORDERED 0x20  /* the order is asked for; for EXPLAIN */
 #define NORIKV_PLAN_LIMIT 0x40	  /* the operands end with the LIMIT's count */
 #define NORIKV_PLAN_OFFSET 0x80	  /* and its offset behind it */
+#define NORIKV_PLAN_NEAREST 0x100 /* in the order of distances, as the index has it */
+#define NORIKV_PLAN_DISTANCE 0x200 /* the distance is computed here; both of these: */
+#define NORIKV_PLAN_QUERY 0x300	  /* the operands end with the query vector */
 
 /* The members of fdw_private. */
 enum
@@ -266,8 +291,11 @@ enum
 	NORIKV_PRIVATE_KINDS, /* of conditions with an operand, as NorikvConditionKind */
 	NORIKV_PRIVATE_TYPES, /* of their operands */
 	NORIKV_PRIVATE_ATTNUMS, /* of the columns that are needed, 0: all */
+	NORIKV_PRIVATE_VECTOR, /* see vector_table.h; NIL: the order is no distance */
 	NORIKV_PRIVATE_COUNTED /* the conditions of a count, over relation 1; for EXPLAIN */
 };
+
+typedef struct NorikvVectorOrder NorikvVectorOrder;
 
 /* What is known of a relation while it is planned; its fdw_private. */
 typedef struct NorikvRelation
@@ -280,6 +308,7 @@ typedef struct NorikvRelation
 	double rows;
 	Cost startup_cost;
 	Cost total_cost;
+	NorikvVectorOrder *order; /* NULL: the query is ordered by no distance of it */
 } NorikvRelation;
 
 /* What the server answers, on its way into a plan. */
@@ -296,6 +325,10 @@ typedef struct NorikvRemote
 extern List *NorikvSplitClauses(PlannerInfo *root, RelOptInfo *baserel,
 								const NorikvTable *table, List *clauses,
 								NorikvRemote *remote);
+extern ForeignPath *NorikvMakeScanPath(PlannerInfo *root, RelOptInfo *baserel,
+									   double rows, Cost startup_cost, Cost total_cost,
+									   List *pathkeys, Relids required_outer,
+									   List *private);
 extern void NorikvGetForeignRelSize(PlannerInfo *root, RelOptInfo *baserel,
 									Oid foreigntableid);
 extern void NorikvGetForeignPaths(PlannerInfo *root, RelOptInfo *baserel,
@@ -305,11 +338,22 @@ extern ForeignScan *NorikvGetForeignPlan(PlannerInfo *root, RelOptInfo *foreignr
 										 List *tlist, List *scan_clauses,
 										 Plan *outer_plan);
 
+/* ---- order.c: the order of keys ---- */
+
+extern List *NorikvPathkeysByKey(PlannerInfo *root, RelOptInfo *baserel,
+								 const NorikvTable *table);
+extern List *NorikvPathkeysForMerge(PlannerInfo *root, RelOptInfo *baserel,
+									const NorikvTable *table);
+
 /* ---- estimate.c: rows and costs ---- */
 
 extern void NorikvEstimateInit(void);
 /* How many rows there are, as of ANALYZE or as the server says. */
 extern double NorikvTableRows(PlannerInfo *root, RelOptInfo *baserel, NorikvTable *table);
+extern void NorikvNoteEstimate(NorikvTable *table, double rows);
+/* Asks the server for that, and for a table's index, where it was asked long ago. */
+extern void NorikvRefreshEstimate(PlannerInfo *root, RelOptInfo *baserel,
+								  NorikvTable *table);
 /* Of reading so many keys by name or in a range. */
 extern void NorikvCostKeys(const NorikvTable *table, bool by_name, double keys,
 						   Cost *startup_cost, Cost *total_cost);

@@ -197,6 +197,8 @@ make_operations(NorikvModify *modify)
 		(void) NorikvKeyOperation(outbox->unsent[i], NULL, &operations[i]);
 		if (!NorikvGetCapabilities(modify->connection)->transactions)
 			spell_out_expiry(&operations[i], outbox->unsent[i]->newest);
+		if (modify->table->space.size > 0)
+			NorikvMakeVectorOperation(&operations[i], modify->table->space);
 	}
 	return operations;
 }

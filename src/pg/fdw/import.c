@@ -1,10 +1,11 @@
 /*
  * import.c - IMPORT FOREIGN SCHEMA: a table for each prefix of keys up to the first
- * colon, its columns guessed from a sample.
+ * colon, its columns guessed from a sample, and one for each index of vectors.
  *
  * A store has no schemas: the name of the remote one does not matter.
  */
 #include "fdw/fdw.h"
+#include "fdw/vector_table.h"
 
 #include "commands/defrem.h"
 #include "foreign/foreign.h"
@@ -306,5 +307,8 @@ NorikvImportForeignSchema(ImportForeignSchemaStmt *stmt, Oid serverOid)
 		foreach (cell, stmt->table_list)
 			import_table(&import, lfirst_node(RangeVar, cell)->relname);
 	}
-	return import.commands;
+	/* Those that LIMIT TO does not name are PostgreSQL's to leave out, too. */
+	return list_concat(import.commands,
+					   NorikvImportIndexes(import.connection, import.server,
+										   import.schema));
 }

@@ -8,6 +8,8 @@
  */
 #include "modify.h"
 
+#include "fdw/vector_table.h"
+
 #include "access/xact.h"
 #include "executor/executor.h"
 #include "utils/memutils.h"
@@ -84,7 +86,8 @@ NorikvCheckNewRow(NorikvModify *modify, TupleTableSlot *slot, NorikvNewRow *row)
 				errmsg("null value in column \"%s\" of foreign table \"%s\"",
 					   table->columns[table->key_attnum - 1].name, table->name),
 				errdetail("The column is the key."));
-	row->key = NorikvKeyOfColumn(table, key, modify->connection->max_key);
+	row->key =
+		NorikvKeyOfColumn(table, key, NorikvTableMaxKey(table, modify->connection));
 }
 
 void
@@ -105,6 +108,8 @@ make_row(NorikvModify *modify, TupleTableSlot *slot, NorikvNewRow *row)
 	NorikvCheckNewRow(modify, slot, row);
 	row->ms = 0;
 	row->value = NorikvEncodeValue(modify->encoder, slot, NULL, no_value);
+	if (modify->table->space.size > 0)
+		NorikvCheckVectorFits(modify->table, modify->connection, row->value);
 	row->expiry = NorikvExpiryOfRow(modify->table, slot, NULL, &row->ms);
 }
 
@@ -124,18 +129,14 @@ static void
 find_versions(NorikvModify *modify, const norikv_slice *keys, int n_keys,
 			  norikv_version *versions)
 {
-	NorikvCall *call = NorikvStartMultiGet(modify->connection, keys, n_keys, "strong");
-	const norikv_entry *entries;
-	size_t n_entries;
+	norikv_slice space = modify->table->space;
+	NorikvCall *call =
+		NorikvStartEntries(modify->connection, space, keys, n_keys, "strong");
+	const norikv_entry *entries = NorikvFinishEntries(call, space, n_keys);
 
-	NorikvFinish(call);
-	entries = norikv_call_entries(call->call, &n_entries);
-	if (n_entries != n_keys)
-		ereport(ERROR, errcode(ERRCODE_PROTOCOL_VIOLATION),
-				errmsg("server \"%s\" answered %zu entries for %d keys",
-					   modify->connection->name, n_entries, n_keys));
 	for (int i = 0; i < n_keys; i++)
 		versions[i] = entries[i].version;
+	NorikvFreeEntries(entries, space);
 	NorikvFree(call);
 }
 
@@ -255,7 +256,8 @@ insert_row(NorikvModify *modify, const NorikvNewRow *row, norikv_version version
 		if (!modify->do_nothing)
 			NorikvRaiseExists(modify, row->key);
 		/* That the row was there decided what was done. */
-		if (state == KEY_IN_STORE && IsolationUsesXactSnapshot())
+		if (state == KEY_IN_STORE && IsolationUsesXactSnapshot() &&
+			modify->table->space.size == 0)
 			NorikvBufferRecordRead(modify->connection, row->key, version);
 		return false;
 	}

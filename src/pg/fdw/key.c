@@ -84,6 +84,12 @@ spell(const NorikvTable *table, Datum value, Oid type)
 	}
 }
 
+size_t
+NorikvTableMaxKey(const NorikvTable *table, const NorikvConnection *connection)
+{
+	return table->space.size > 0 ? NORIKV_MAX_VECTOR_ID : connection->max_key;
+}
+
 norikv_slice
 NorikvKeyOfColumn(const NorikvTable *table, Datum value, size_t max_key)
 {
@@ -102,9 +108,11 @@ NorikvKeyOfColumn(const NorikvTable *table, Datum value, size_t max_key)
 				errmsg("key of column \"%s\" of foreign table \"%s\" must be 1 to %zu "
 					   "bytes, but it is %zu",
 					   column, table->name, max_key, key.size),
-				key.size == 0 ? errdetail("The table has no prefix.")
+				key.size == 0 ? table->space.size > 0
+									? errdetail("It is the id of a vector.")
+									: errdetail("The table has no prefix.")
 							  : errdetail("The key is %s.", NorikvShowKey(key)),
-				max_key < NORIKV_MAX_KEY
+				max_key < NORIKV_MAX_KEY && table->space.size == 0
 					? errhint("The tenant's prefix takes %zu of the %d bytes that a key "
 							  "may have.",
 							  NORIKV_MAX_KEY - max_key, NORIKV_MAX_KEY)

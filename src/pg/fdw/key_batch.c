@@ -5,6 +5,7 @@
  * sees it, is taken from the buffer and never from the server.
  */
 #include "fdw/key_batch.h"
+#include "fdw/vector_table.h"
 
 #include "access/xact.h"
 #include "common/hashfn.h"
@@ -41,6 +42,7 @@ typedef struct BatchKey
 struct NorikvKeyBatch
 {
 	NorikvConnection *connection;
+	norikv_slice space; /* as of their table */
 	MemoryContext context;
 	known_hash *known;
 	BatchKey *keys;
@@ -57,11 +59,13 @@ struct NorikvKeyBatch
 #define FIRST_ROOM 16
 
 NorikvKeyBatch *
-NorikvKeyBatchMake(NorikvConnection *connection, MemoryContext context)
+NorikvKeyBatchMake(NorikvConnection *connection, norikv_slice space,
+				   MemoryContext context)
 {
 	NorikvKeyBatch *batch = MemoryContextAllocZero(context, sizeof(NorikvKeyBatch));
 
 	batch->connection = connection;
+	batch->space = space;
 	batch->context = context;
 	batch->known = known_create(context, FIRST_ROOM, NULL);
 	batch->room = FIRST_ROOM;
@@ -91,7 +95,7 @@ NorikvKeyBatchAdd(NorikvKeyBatch *batch, norikv_slice key)
 static void
 sort_out(NorikvKeyBatch *batch, CommandId curcid)
 {
-	NorikvBuffer *buffer = NorikvBufferFor(batch->connection);
+	NorikvBuffer *buffer = NorikvBufferFor(batch->connection, batch->space);
 
 	batch->asked =
 		MemoryContextAlloc(batch->context, sizeof(norikv_slice) * Max(batch->n_keys, 1));
@@ -111,7 +115,7 @@ sort_out(NorikvKeyBatch *batch, CommandId curcid)
 static void
 note_answer(NorikvKeyBatch *batch)
 {
-	bool record_reads = IsolationUsesXactSnapshot();
+	bool record_reads = IsolationUsesXactSnapshot() && batch->space.size == 0;
 
 	for (int i = 0; i < batch->n_asked; i++)
 	{
@@ -125,14 +129,18 @@ note_answer(NorikvKeyBatch *batch)
 void
 NorikvKeyBatchFetch(NorikvKeyBatch *batch, CommandId curcid, NorikvSourceStats *stats)
 {
+	MemoryContext old_context;
+
 	sort_out(batch, curcid);
 	batch->stats = stats;
 	stats->keys_asked += batch->n_asked;
 	if (batch->n_asked == 0)
 		return;
-	batch->call =
-		NorikvStartMultiGet(batch->connection, batch->asked, batch->n_asked, NULL);
-	batch->entries = NorikvFinishMultiGet(batch->call, batch->n_asked);
+	batch->call = NorikvStartEntries(batch->connection, batch->space, batch->asked,
+									 batch->n_asked, NULL);
+	old_context = MemoryContextSwitchTo(batch->context);
+	batch->entries = NorikvFinishEntries(batch->call, batch->space, batch->n_asked);
+	MemoryContextSwitchTo(old_context);
 	note_answer(batch);
 }
 

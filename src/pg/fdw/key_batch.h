@@ -10,6 +10,7 @@ typedef struct NorikvKeyBatch NorikvKeyBatch;
 
 /* All of it is in that context, which the caller resets after NorikvKeyBatchEnd(). */
 extern NorikvKeyBatch *NorikvKeyBatchMake(NorikvConnection *connection,
+										  norikv_slice space,
 										  MemoryContext context);
 /* The number of the key, which is borrowed. */
 extern int NorikvKeyBatchAdd(NorikvKeyBatch *batch, norikv_slice key);

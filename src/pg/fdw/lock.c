@@ -41,6 +41,17 @@ typedef struct RowLocker
 	NorikvDecoder *decoder;
 } RowLocker;
 
+/* A unit has no checks of vectors that it does not write. */
+static void
+refuse_vectors(const NorikvTable *table)
+{
+	if (table->space.size > 0)
+		ereport(ERROR, errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				errmsg("cannot lock rows of foreign table \"%s\"", table->name),
+				errdetail("It shows vectors: a COMMIT checks the versions of those that "
+						  "it changes, and of no others."));
+}
+
 static RowLocker *
 make_locker(const NorikvRowStore *rows, ExecRowMark *mark)
 {
@@ -48,13 +59,14 @@ make_locker(const NorikvRowStore *rows, ExecRowMark *mark)
 	NorikvTable *table = NorikvOpenTable(mark->relation);
 
 	locker->connection = NorikvRowStoreConnection(rows);
+	refuse_vectors(table);
 	NorikvCheckWritable(table, locker->connection, "SELECT FOR UPDATE");
 	if (table->immediate)
 		ereport(ERROR, errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				errmsg("cannot lock rows of foreign table \"%s\"", table->name),
 				errdetail("Its write_mode is 'immediate': the transaction has nothing to "
 						  "check at COMMIT."));
-	locker->buffer = NorikvBufferForWrite(locker->connection);
+	locker->buffer = NorikvBufferForWrite(locker->connection, table->space);
 	locker->decoder = NorikvMakeDecoder(table, locker->connection,
 										RelationGetDescr(mark->relation), NULL, true);
 	return locker;

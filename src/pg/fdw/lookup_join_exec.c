@@ -94,7 +94,8 @@ key_of_outer(NorikvLookupJoinState *state, TupleTableSlot *outer)
 	load_outer(state, outer);
 	value = ExecEvalExprSwitchContext(state->operand, context, &is_null);
 	if (is_null || !NorikvKeyOfCondition(state->table, value, state->operand_type,
-										 state->connection->max_key, &key))
+										 NorikvTableMaxKey(state->table, state->connection),
+										 &key))
 		return -1;
 	return NorikvKeyBatchAdd(state->keys, key);
 }
@@ -171,7 +172,7 @@ next_batch(NorikvLookupJoinState *state)
 	}
 	if (state->outer_ended)
 		return false;
-	state->keys = NorikvKeyBatchMake(state->connection, state->context);
+	state->keys = NorikvKeyBatchMake(state->connection, state->table->space, state->context);
 	collect_rows(state);
 	if (state->n_rows == 0)
 		return false;

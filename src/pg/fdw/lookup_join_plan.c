@@ -316,6 +316,10 @@ add_lookup_joins(PlannerInfo *root, RelOptInfo *joinrel, RelOptInfo *outer,
 		join.jointype != JOIN_SEMI && join.jointype != JOIN_ANTI)
 		return;
 	join.table = ((NorikvRelation *) inner->fdw_private)->table;
+	/* The distance is a scan's to tell. */
+	if (join.table->distance_attnum != 0 &&
+		((NorikvRelation *) inner->fdw_private)->order != NULL)
+		return;
 	if (!find_key(&join) || has_pseudoconstants(inner->baserestrictinfo) ||
 		needs_unknown_columns(inner))
 		return;

@@ -166,7 +166,7 @@ begin_modify(EState *estate, ResultRelInfo *result, CmdType operation, CommandId
 	if (modify->table->immediate)
 		modify->outbox = NorikvOutboxCreate(modify);
 	else
-		modify->buffer = NorikvBufferForWrite(modify->connection);
+		modify->buffer = NorikvBufferForWrite(modify->connection, modify->table->space);
 	return modify;
 }
 
@@ -177,6 +177,7 @@ find_updated_columns(NorikvModify *modify)
 	const NorikvTable *table = modify->table;
 	ResultRelInfo *result = modify->result_relation;
 	int version = table->version_attnum - FirstLowInvalidHeapAttributeNumber;
+	int distance = table->distance_attnum - FirstLowInvalidHeapAttributeNumber;
 
 #if PG_VERSION_NUM >= 140000
 	modify->updated = bms_union(ExecGetUpdatedCols(result, modify->estate),
@@ -192,6 +193,11 @@ find_updated_columns(NorikvModify *modify)
 				errmsg("cannot set column \"%s\" of foreign table \"%s\"",
 					   table->columns[table->version_attnum - 1].name, table->name),
 				errdetail("It shows the version of the key, which the server gives."));
+	if (table->distance_attnum != 0 && bms_is_member(distance, modify->updated))
+		ereport(ERROR, errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				errmsg("cannot set column \"%s\" of foreign table \"%s\"",
+					   table->columns[table->distance_attnum - 1].name, table->name),
+				errdetail("It shows how far the vector is from that of the query."));
 }
 
 static void

@@ -7,6 +7,7 @@
  * known (keyset.c); here is only decided which conditions take part.
  */
 #include "fdw/fdw.h"
+#include "fdw/vector_table.h"
 
 #include "access/stratnum.h"
 #include "access/sysattr.h"
@@ -26,12 +27,6 @@
 #include "utils/lsyscache.h"
 #include "utils/selfuncs.h"
 #include "utils/typcache.h"
-
-#if PG_VERSION_NUM >= 180000
-#define ASCENDING COMPARE_LT
-#else
-#define ASCENDING BTLessStrategyNumber
-#endif
 
 /* ---- Sizes ---- */
 
@@ -158,6 +153,8 @@ NorikvGetForeignRelSize(PlannerInfo *root, RelOptInfo *baserel, Oid foreigntable
 	table_close(opened, NoLock);
 	refuse_ctid(root, baserel, relation->table);
 	baserel->fdw_private = relation;
+	if (relation->table->space.size > 0)
+		NorikvRefreshEstimate(root, baserel, relation->table);
 	size_up(root, baserel, relation, baserel->baserestrictinfo);
 	if (baserel->tuples < 0)
 		baserel->tuples = relation->keys;
@@ -168,135 +165,28 @@ NorikvGetForeignRelSize(PlannerInfo *root, RelOptInfo *baserel, Oid foreigntable
 
 /* ---- Paths ---- */
 
+ForeignPath *
+NorikvMakeScanPath(PlannerInfo *root, RelOptInfo *baserel, double rows, Cost startup_cost,
+				   Cost total_cost, List *pathkeys, Relids required_outer, List *private)
+{
+#if PG_VERSION_NUM >= 180000
+	return create_foreignscan_path(root, baserel, NULL, rows, 0, startup_cost, total_cost,
+								   pathkeys, required_outer, NULL, NIL, private);
+#elif PG_VERSION_NUM >= 170000
+	return create_foreignscan_path(root, baserel, NULL, rows, startup_cost, total_cost,
+								   pathkeys, required_outer, NULL, NIL, private);
+#else
+	return create_foreignscan_path(root, baserel, NULL, rows, startup_cost, total_cost,
+								   pathkeys, required_outer, NULL, private);
+#endif
+}
+
 static ForeignPath *
 make_path(PlannerInfo *root, RelOptInfo *baserel, const NorikvRelation *relation,
 		  List *pathkeys, Relids required_outer)
 {
-#if PG_VERSION_NUM >= 180000
-	return create_foreignscan_path(root, baserel, NULL, relation->rows, 0,
-								   relation->startup_cost, relation->total_cost, pathkeys,
-								   required_outer, NULL, NIL, NIL);
-#elif PG_VERSION_NUM >= 170000
-	return create_foreignscan_path(root, baserel, NULL, relation->rows,
-								   relation->startup_cost, relation->total_cost, pathkeys,
-								   required_outer, NULL, NIL, NIL);
-#else
-	return create_foreignscan_path(root, baserel, NULL, relation->rows,
-								   relation->startup_cost, relation->total_cost, pathkeys,
-								   required_outer, NULL, NIL);
-#endif
-}
-
-/*
- * Whether the equivalence class has the key of the relation, compared as bytes are:
- * rows come in that order from the server.
- */
-static bool
-is_ordered_by_key(RelOptInfo *baserel, const NorikvTable *table, PathKey *pathkey)
-{
-	EquivalenceClass *class = pathkey->pk_eclass;
-	Oid family = lookup_type_cache(table->key_kind == NORIKV_KEY_TEXT ? TEXTOID
-																	  : table->key_type,
-								   TYPECACHE_BTREE_OPFAMILY)
-					 ->btree_opf;
-	ListCell *cell;
-
-	if (pathkey->pk_opfamily != family || class->ec_has_volatile ||
-		!NorikvBytewiseOrder(table, class->ec_collation))
-		return false;
-	foreach (cell, class->ec_members)
-	{
-		EquivalenceMember *member = lfirst(cell);
-
-		if (!member->em_is_const && bms_equal(member->em_relids, baserel->relids) &&
-			NorikvIsKey((Node *) member->em_expr, baserel, table))
-			return true;
-	}
-	return false;
-}
-
-/* Whether the relation can compute what the pathkey is about. */
-static bool
-is_of_relation(RelOptInfo *baserel, PathKey *pathkey)
-{
-	ListCell *cell;
-
-	foreach (cell, pathkey->pk_eclass->ec_members)
-	{
-		if (bms_is_subset(((EquivalenceMember *) lfirst(cell))->em_relids,
-						  baserel->relids))
-			return true;
-	}
-	return false;
-}
-
-/*
- * As much of the query's order as the order of keys gives. No two rows have one
- * key, so that whatever the query orders by behind the key is in order, too.
- */
-static List *
-pathkeys_by_key(PlannerInfo *root, RelOptInfo *baserel, const NorikvTable *table)
-{
-	List *pathkeys = NIL;
-	ListCell *cell;
-
-	if (root->query_pathkeys == NIL ||
-		!is_ordered_by_key(baserel, table, linitial(root->query_pathkeys)))
-		return NIL;
-	foreach (cell, root->query_pathkeys)
-	{
-		if (!is_of_relation(baserel, lfirst(cell)))
-			break;
-		pathkeys = lappend(pathkeys, lfirst(cell));
-	}
-	return pathkeys;
-}
-
-/* The order of the key ascending, if the class is about the key; else NULL. */
-static PathKey *
-ascending_by_key(PlannerInfo *root, RelOptInfo *baserel, const NorikvTable *table,
-				 EquivalenceClass *class)
-{
-	ListCell *family;
-
-	foreach (family, class->ec_opfamilies)
-	{
-		PathKey *pathkey = make_canonical_pathkey(root, class, lfirst_oid(family),
-												  ASCENDING, false);
-
-		if (is_ordered_by_key(baserel, table, pathkey))
-			return pathkey;
-	}
-	return NULL;
-}
-
-/*
- * For merge joins: the order of the key, where anything cares for it. The sides of
- * an outer join's clause have classes of their own.
- */
-static List *
-pathkeys_for_merge(PlannerInfo *root, RelOptInfo *baserel, const NorikvTable *table)
-{
-	PathKey *found = NULL;
-	ListCell *cell;
-
-	foreach (cell, root->eq_classes)
-	{
-		if (found == NULL && eclass_useful_for_merging(root, lfirst(cell), baserel))
-			found = ascending_by_key(root, baserel, table, lfirst(cell));
-	}
-	foreach (cell, baserel->joininfo)
-	{
-		RestrictInfo *clause = lfirst_node(RestrictInfo, cell);
-
-		if (found != NULL || clause->mergeopfamilies == NIL)
-			continue;
-		update_mergeclause_eclasses(root, clause);
-		found = ascending_by_key(root, baserel, table, clause->left_ec);
-		if (found == NULL)
-			found = ascending_by_key(root, baserel, table, clause->right_ec);
-	}
-	return found == NULL ? NIL : list_make1(found);
+	return NorikvMakeScanPath(root, baserel, relation->rows, relation->startup_cost,
+							  relation->total_cost, pathkeys, required_outer, NIL);
 }
 
 /* Tells generate_implied_equalities_for_column() what the column is. */
@@ -370,9 +260,12 @@ void
 NorikvGetForeignPaths(PlannerInfo *root, RelOptInfo *baserel, Oid foreigntableid)
 {
 	NorikvRelation *relation = baserel->fdw_private;
-	List *pathkeys = pathkeys_by_key(root, baserel, relation->table);
-	List *merge_pathkeys = pathkeys_for_merge(root, baserel, relation->table);
+	List *pathkeys = NorikvPathkeysByKey(root, baserel, relation->table);
+	List *merge_pathkeys = NorikvPathkeysForMerge(root, baserel, relation->table);
 
+	relation->order = NorikvMatchVectorOrder(root, baserel, relation->table);
+	if (relation->order != NULL)
+		NorikvAddNearestPath(root, baserel, relation);
 	add_path(baserel, (Path *) make_path(root, baserel, relation, pathkeys,
 										 baserel->lateral_relids));
 	if (merge_pathkeys != NIL && !pathkeys_contained_in(merge_pathkeys, pathkeys))
@@ -507,6 +400,57 @@ NorikvSplitClauses(PlannerInfo *root, RelOptInfo *baserel, const NorikvTable *ta
 	return local;
 }
 
+/* The ids of a table of vectors are listed first, and that is waited for. */
+static bool
+can_start_early(const NorikvTable *table, const NorikvRemote *remote)
+{
+	return remote->known_at_start &&
+		   (table->space.size == 0 ||
+			list_member_int(remote->kinds, NORIKV_CONDITION_EQUAL) ||
+			list_member_int(remote->kinds, NORIKV_CONDITION_ANY));
+}
+
+static void
+add_limit(PlannerInfo *root, NorikvRemote *remote, int *flags)
+{
+	Query *parse = root->parse;
+
+	*flags |= NORIKV_PLAN_LIMIT;
+	remote->operands = lappend(remote->operands, parse->limitCount);
+	if (parse->limitOffset != NULL)
+	{
+		*flags |= NORIKV_PLAN_OFFSET;
+		remote->operands = lappend(remote->operands, parse->limitOffset);
+	}
+	if (!is_known_at_start(parse->limitCount) ||
+		(parse->limitOffset != NULL && !is_known_at_start(parse->limitOffset)))
+		*flags &= ~NORIKV_PLAN_EARLY;
+}
+
+/*
+ * In a query that is ordered by a distance the column for it shows that one, whichever
+ * way the rows are read.
+ */
+static List *
+plan_vector(const NorikvRelation *relation, List *nearest, List *attnums,
+			NorikvRemote *remote, int *flags)
+{
+	AttrNumber distance = relation->table->distance_attnum;
+
+	if (relation->order == NULL)
+		return NIL;
+	if (nearest == NIL && distance != 0 &&
+		(list_member_int(attnums, distance) || list_member_int(attnums, 0)))
+		*flags |= NORIKV_PLAN_DISTANCE;
+	if (*flags & NORIKV_PLAN_QUERY)
+	{
+		remote->operands = lappend(remote->operands, relation->order->query);
+		if (!is_known_at_start((Node *) relation->order->query))
+			*flags &= ~NORIKV_PLAN_EARLY;
+	}
+	return nearest != NIL ? nearest : NorikvVectorPrivate(relation->order, 0);
+}
+
 ForeignScan *
 NorikvGetForeignPlan(PlannerInfo *root, RelOptInfo *baserel, Oid foreigntableid,
 					 ForeignPath *best_path, List *tlist, List *scan_clauses,
@@ -516,35 +460,30 @@ NorikvGetForeignPlan(PlannerInfo *root, RelOptInfo *baserel, Oid foreigntableid,
 	NorikvRemote remote = {NIL};
 	List *local;
 	List *attnums;
+	List *vector;
+	List *private;
+	bool nearest;
 	bool numbered;
 	int flags;
 
 	if (IS_UPPER_REL(baserel))
 		return NorikvGetCountPlan(root, best_path, tlist);
 	relation = baserel->fdw_private;
-	local = NorikvSplitClauses(root, baserel, relation->table, scan_clauses, &remote);
+	nearest = best_path->fdw_private != NIL;
+	/* The index knows no conditions: all of them are looked at here. */
+	local = nearest ? extract_actual_clauses(scan_clauses, false)
+					: NorikvSplitClauses(root, baserel, relation->table, scan_clauses,
+										 &remote);
 	attnums = needed_attnums(baserel, local, &numbered);
-	flags = order_flags(&best_path->path);
-	if (remote.known_at_start)
+	flags = nearest ? NORIKV_PLAN_NEAREST : order_flags(&best_path->path);
+	if (!nearest && can_start_early(relation->table, &remote))
 		flags |= NORIKV_PLAN_EARLY;
 	if (numbered)
 		flags |= modify_flags(root, baserel);
 	if (can_limit(root, baserel, relation->table, &best_path->path, local))
-	{
-		flags |= NORIKV_PLAN_LIMIT;
-		remote.operands = lappend(remote.operands, root->parse->limitCount);
-		if (root->parse->limitOffset != NULL)
-		{
-			flags |= NORIKV_PLAN_OFFSET;
-			remote.operands = lappend(remote.operands, root->parse->limitOffset);
-		}
-		if (!is_known_at_start(root->parse->limitCount) ||
-			(root->parse->limitOffset != NULL &&
-			 !is_known_at_start(root->parse->limitOffset)))
-			flags &= ~NORIKV_PLAN_EARLY;
-	}
+		add_limit(root, &remote, &flags);
+	vector = plan_vector(relation, best_path->fdw_private, attnums, &remote, &flags);
+	private = list_make5(makeInteger(flags), remote.kinds, remote.types, attnums, vector);
 	return make_foreignscan(tlist, local, baserel->relid, remote.operands,
-							list_make5(makeInteger(flags), remote.kinds, remote.types,
-									   attnums, NIL),
-							NIL, remote.recheck, outer_plan);
+							lappend(private, NIL), NIL, remote.recheck, outer_plan);
 }

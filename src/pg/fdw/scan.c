@@ -5,6 +5,9 @@
  * then, so that several servers in one plan work at the same time.
  */
 #include "fdw/source.h"
+#include "fdw/vector_table.h"
+
+#include <math.h>
 
 #include "access/sysattr.h"
 #include "access/table.h"
@@ -22,6 +25,12 @@ typedef struct NorikvScan
 	List *operands; /* ExprStates of the conditions' operands */
 	ExprState *limit;
 	ExprState *offset;
+	ExprState *query;		 /* the vector that the rows' distances are from; NULL: none */
+	Oid query_type;
+	norikv_distance distance; /* of which kind they are */
+	int first_page;
+	NorikvVector query_vector; /* without values: there are no distances */
+	NorikvNearest *nearest;	   /* NULL: rows come from source */
 	NorikvDecoder *decoder; /* NULL: rows are counted only */
 	NorikvRowStore *rows;	/* NULL: they need no numbers */
 	MemoryContext context;	/* of what is read, from one rescan to the next */
@@ -71,6 +80,8 @@ init_operands(NorikvScan *scan, ForeignScanState *node, const ForeignScan *plan)
 		scan->limit = list_nth(states, n_conditions);
 	if (scan->flags & NORIKV_PLAN_OFFSET)
 		scan->offset = list_nth(states, n_conditions + 1);
+	if (scan->flags & NORIKV_PLAN_QUERY)
+		scan->query = llast(states);
 	scan->operands = list_truncate(states, n_conditions);
 }
 
@@ -86,7 +97,8 @@ init_decoder(NorikvScan *scan, ForeignScanState *node, List *attnums)
 	scan->decoder =
 		NorikvMakeDecoder(scan->table, scan->source.connection,
 						  RelationGetDescr(node->ss.ss_currentRelation), members, false);
-	scan->source.keys_only = !NorikvDecoderNeedsValues(scan->decoder);
+	scan->source.keys_only = !NorikvDecoderNeedsValues(scan->decoder) &&
+							 (scan->flags & NORIKV_PLAN_DISTANCE) == 0;
 	scan->source.expiry = (scan->flags & NORIKV_PLAN_NUMBERED) != 0 ||
 						  NorikvDecoderNeedsExpiry(scan->decoder);
 	if (scan->flags & NORIKV_PLAN_NUMBERED)
@@ -146,6 +158,89 @@ wanted_rows(NorikvScan *scan, ExprContext *context)
 	return rows;
 }
 
+/* ---- Distances ---- */
+
+/*
+ * The vector that the query is ordered by. None where it is NULL, or is zero and cosines
+ * are asked for: then no row has a distance, and any order is right.
+ */
+static void
+evaluate_query(NorikvScan *scan, ExprContext *context)
+{
+	NorikvVector vector;
+	bool is_null;
+	Datum value;
+	float *copy;
+
+	scan->query_vector = (NorikvVector){0, NULL};
+	if (scan->query == NULL)
+		return;
+	value = ExecEvalExpr(scan->query, context, &is_null);
+	if (is_null)
+		return;
+	vector = NorikvVectorFromDatum(value, scan->query_type, "the vector to order by");
+	if (scan->distance == NORIKV_COSINE &&
+		isnan(NorikvCosineDistance(vector, vector)))
+		return;
+	copy = palloc(sizeof(float) * vector.dimensions);
+	memcpy(copy, vector.values, sizeof(float) * vector.dimensions);
+	scan->query_vector = (NorikvVector){vector.dimensions, copy};
+}
+
+static void
+start_nearest(NorikvScan *scan, int64 rows)
+{
+	scan->nearest = palloc0(sizeof(NorikvNearest));
+	scan->nearest->table = scan->table;
+	scan->nearest->connection = scan->source.connection;
+	scan->nearest->query = scan->query_vector;
+	scan->nearest->distance = scan->distance;
+	scan->nearest->curcid = scan->source.curcid;
+	scan->nearest->first_page = rows > 0 ? Min(rows, PG_INT32_MAX) : scan->first_page;
+	scan->nearest->keys_only = scan->source.keys_only;
+	scan->nearest->stats = &scan->stats;
+	NorikvNearestStart(scan->nearest);
+}
+
+/* Of an entry that the source has, as its answer does not say it. */
+static float
+measure(const NorikvScan *scan, const norikv_entry *entry)
+{
+	NorikvVector vector = NorikvVectorOfValue(entry->value);
+
+	if (vector.dimensions != scan->query_vector.dimensions)
+		ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				errmsg("vectors must have the same number of dimensions, but they have "
+					   "%d and %d", vector.dimensions, scan->query_vector.dimensions));
+	return NorikvVectorDistance(scan->distance, vector, scan->query_vector);
+}
+
+static const norikv_entry *
+next_entry(NorikvScan *scan, float *distance)
+{
+	const norikv_entry *entry;
+
+	if (scan->nearest != NULL)
+		return NorikvNearestNext(scan->nearest, distance);
+	entry = NorikvSourceNext(&scan->source);
+	if (entry != NULL && scan->query_vector.values != NULL &&
+		(scan->flags & NORIKV_PLAN_DISTANCE) != 0)
+		*distance = measure(scan, entry);
+	return entry;
+}
+
+/* The decoder knows what an entry says, and its distance is not in it. */
+static void
+store_distance(const NorikvScan *scan, float distance, TupleTableSlot *slot)
+{
+	int i = scan->table->distance_attnum - 1;
+
+	if (i < 0 || scan->query_vector.values == NULL)
+		return;
+	slot->tts_values[i] = Float4GetDatum(distance);
+	slot->tts_isnull[i] = false;
+}
+
 /* Evaluates the conditions and, but for a count, sends the first request. */
 static void
 start(NorikvScan *scan, ForeignScanState *node)
@@ -156,14 +251,20 @@ start(NorikvScan *scan, ForeignScanState *node)
 
 	MemoryContextReset(scan->context);
 	old_context = MemoryContextSwitchTo(scan->context);
-	scan->keys.max_key = scan->source.connection->max_key;
+	scan->keys.max_key = NorikvTableMaxKey(scan->table, scan->source.connection);
+	scan->source.keys = &scan->keys;
+	scan->nearest = NULL;
 	NorikvEvaluateConditions(scan->table, scan->kinds, scan->types, scan->operands,
 							 context, &scan->keys);
 	rows = wanted_rows(scan, context);
 	scan->keys.empty |= rows < 0;
 	scan->source.max_rows = Max(rows, 0);
 	scan->source.curcid = node->ss.ps.state->es_snapshot->curcid;
-	if (!(scan->flags & NORIKV_PLAN_COUNT))
+	evaluate_query(scan, context);
+	if ((scan->flags & NORIKV_PLAN_NEAREST) && scan->query_vector.values != NULL &&
+		!scan->keys.empty)
+		start_nearest(scan, rows);
+	else if (!(scan->flags & NORIKV_PLAN_COUNT))
 		NorikvSourceStart(&scan->source);
 	MemoryContextSwitchTo(old_context);
 	scan->started = true;
@@ -189,6 +290,24 @@ count(NorikvScan *scan, TupleTableSlot *slot)
 	return ExecStoreVirtualTuple(slot);
 }
 
+static void
+end_entries(NorikvScan *scan)
+{
+	NorikvSourceEnd(&scan->source);
+	if (scan->nearest != NULL)
+		NorikvNearestEnd(scan->nearest);
+}
+
+static void
+take_vector_plan(NorikvScan *scan, List *private)
+{
+	if (private == NIL)
+		return;
+	scan->distance = intVal(list_nth(private, NORIKV_VECTOR_DISTANCE));
+	scan->query_type = linitial_oid(list_nth(private, NORIKV_VECTOR_TYPE));
+	scan->first_page = intVal(list_nth(private, NORIKV_VECTOR_PAGE));
+}
+
 /* ---- The wrapper's routines ---- */
 
 void
@@ -204,13 +323,14 @@ NorikvBeginForeignScan(ForeignScanState *node, int eflags)
 	scan->flags = intVal(list_nth(plan->fdw_private, NORIKV_PRIVATE_FLAGS));
 	scan->kinds = list_nth(plan->fdw_private, NORIKV_PRIVATE_KINDS);
 	scan->types = list_nth(plan->fdw_private, NORIKV_PRIVATE_TYPES);
+	take_vector_plan(scan, list_nth(plan->fdw_private, NORIKV_PRIVATE_VECTOR));
 	if (eflags & EXEC_FLAG_EXPLAIN_ONLY)
 		return;
 
 	init_operands(scan, node, plan);
 	scan->source.connection =
 		NorikvGetTableConnection(scan->table->serverid, user_of(node, rti));
-	scan->source.keys = &scan->keys;
+	scan->source.table = scan->table;
 	scan->source.reverse = (scan->flags & NORIKV_PLAN_REVERSE) != 0;
 	scan->source.batch = scan->table->fetch_size > 0
 							 ? scan->table->fetch_size
@@ -231,13 +351,14 @@ NorikvIterateForeignScan(ForeignScanState *node)
 	NorikvScan *scan = node->fdw_state;
 	TupleTableSlot *slot = node->ss.ss_ScanTupleSlot;
 	const norikv_entry *entry;
+	float distance = 0;
 
 	if (!scan->started)
 		start(scan, node);
 	scan->touched = true;
 	if (scan->flags & NORIKV_PLAN_COUNT)
 		return count(scan, slot);
-	while (!scan->ended && (entry = NorikvSourceNext(&scan->source)) != NULL)
+	while (!scan->ended && (entry = next_entry(scan, &distance)) != NULL)
 	{
 		if (!NorikvDecode(scan->decoder, entry, slot))
 		{
@@ -247,6 +368,7 @@ NorikvIterateForeignScan(ForeignScanState *node)
 		}
 		if (scan->rows != NULL)
 			NorikvRowStoreAdd(scan->rows, entry, &slot->tts_tid);
+		store_distance(scan, distance, slot);
 		return slot;
 	}
 	scan->ended = true;
@@ -261,7 +383,7 @@ NorikvReScanForeignScan(ForeignScanState *node)
 	/* Nothing was read of what was asked for early: it still is what is wanted. */
 	if (!scan->started || (!scan->touched && (scan->flags & NORIKV_PLAN_EARLY)))
 		return;
-	NorikvSourceEnd(&scan->source);
+	end_entries(scan);
 	scan->started = false;
 	scan->ended = false;
 }
@@ -274,7 +396,7 @@ NorikvEndForeignScan(ForeignScanState *node)
 	/* NULL where BeginForeignScan was not called, or failed. */
 	if (scan == NULL)
 		return;
-	NorikvSourceEnd(&scan->source);
+	end_entries(scan);
 	if (scan->rows != NULL)
 		NorikvRowStoreClose(scan->rows);
 	if (scan->decoder != NULL)
@@ -288,6 +410,8 @@ NorikvScanStats(ForeignScanState *node)
 	NorikvSourceStats stats = scan->stats;
 
 	NorikvSourceAddStats(&scan->source, &stats);
+	if (scan->nearest != NULL)
+		NorikvNearestAddStats(scan->nearest, &stats);
 	return stats;
 }
 

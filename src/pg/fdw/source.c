@@ -6,9 +6,13 @@
  * sees it, is taken from the buffer and never from the server.
  */
 #include "fdw/source.h"
+#include "fdw/vector_table.h"
 
 #include "access/xact.h"
 #include "miscadmin.h"
+
+/* Of one answer with vectors. */
+#define VECTOR_BATCH_BYTES (4 * 1024 * 1024)
 
 void
 NorikvSourceAddStats(const NorikvSource *source, NorikvSourceStats *sum)
@@ -32,6 +36,8 @@ end_call(NorikvSource *source)
 	NorikvSourceAddStats(source, source->stats);
 	NorikvFree(source->call);
 	source->call = NULL;
+	if (source->entries != &source->one)
+		NorikvFreeEntries(source->entries, source->table->space);
 	source->entries = NULL;
 	source->n_entries = source->next_entry = 0;
 }
@@ -101,11 +107,12 @@ start_batch(NorikvSource *source)
 	source->n_entries = 0;
 	source->next_entry = 0;
 	source->first_page = n_asked > 0;
-	if (n_asked == 1 && !source->expiry)
+	if (n_asked == 1 && !source->expiry && source->table->space.size == 0)
 		source->call = NorikvStartGet(source->connection, source->asked[0], NULL);
 	else if (n_asked > 0)
 		source->call =
-			NorikvStartMultiGet(source->connection, source->asked, n_asked, NULL);
+			NorikvStartEntries(source->connection, source->table->space, source->asked,
+							   n_asked, NULL);
 	return true;
 }
 
@@ -124,11 +131,32 @@ repeat_if_late(NorikvSource *source)
 	}
 }
 
+static size_t
+count_asked(const NorikvSource *source)
+{
+	size_t n = 0;
+
+	for (int i = 0; i < source->batch_end - source->batch_start; i++)
+		n += source->is_asked[i];
+	return n;
+}
+
 static void
 await_batch(NorikvSource *source)
 {
+	norikv_slice space = source->table->space;
+	MemoryContext old_context;
+
 	repeat_if_late(source);
 	source->first_page = false;
+	if (space.size > 0)
+	{
+		source->n_entries = count_asked(source);
+		old_context = MemoryContextSwitchTo(source->context);
+		source->entries = NorikvFinishEntries(source->call, space, source->n_entries);
+		MemoryContextSwitchTo(old_context);
+		return;
+	}
 	NorikvFinish(source->call);
 	if (source->call->subject.operation == NORIKV_CALL_GET)
 	{
@@ -204,6 +232,18 @@ start_by_name(NorikvSource *source)
 
 /* ---- Ranges ---- */
 
+/* Those of the buffer that lie in the range. */
+static void
+start_changes(NorikvSource *source)
+{
+	source->change = NULL;
+	if (source->buffer == NULL)
+		return;
+	NorikvBufferIterate(&source->iterator, source->buffer, source->keys->start,
+						source->keys->end, source->reverse, source->curcid);
+	source->change = NorikvBufferNext(&source->iterator, &source->change_key);
+}
+
 static void
 start_range(NorikvSource *source)
 {
@@ -219,12 +259,7 @@ start_range(NorikvSource *source)
 
 	source->call = NorikvStartScan(source->connection, &request);
 	source->first_page = true;
-	if (source->buffer != NULL)
-	{
-		NorikvBufferIterate(&source->iterator, source->buffer, source->keys->start,
-							source->keys->end, source->reverse, source->curcid);
-		source->change = NorikvBufferNext(&source->iterator, &source->change_key);
-	}
+	start_changes(source);
 }
 
 /* The next entry of the server's, not yet taken; NULL at the end. */
@@ -311,18 +346,134 @@ next_in_range(NorikvSource *source)
 	return entry;
 }
 
+/* ---- Vectors ---- */
+
+static bool
+is_in_range(const NorikvKeySet *keys, norikv_slice id)
+{
+	return NorikvCompareKeys(id, keys->start) >= 0 &&
+		   (keys->end.size == 0 || NorikvCompareKeys(id, keys->end) < 0);
+}
+
+/* Those of the range, in the order of the scan. */
+static size_t
+cut_listed(NorikvSource *source, norikv_entry *listed, size_t n_listed)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < n_listed; i++)
+	{
+		if (is_in_range(source->keys, listed[i].key))
+			listed[n++] = listed[i];
+	}
+	for (size_t i = 0; i < n / 2 && source->reverse; i++)
+	{
+		norikv_entry entry = listed[i];
+
+		listed[i] = listed[n - 1 - i];
+		listed[n - 1 - i] = entry;
+	}
+	return n;
+}
+
+static int
+compare_slices(const void *a, const void *b)
+{
+	return NorikvCompareKeys(*(const norikv_slice *) a, *(const norikv_slice *) b);
+}
+
+/* With what the transaction has put, each once: from here on they are read by name. */
+static void
+name_ids(NorikvSource *source, const norikv_entry *listed, size_t n_listed)
+{
+	norikv_slice *ids;
+	size_t room = n_listed;
+	size_t n = 0;
+
+	for (const NorikvChange *change = source->change; change != NULL;
+		 change = NorikvBufferNext(&source->iterator, &source->change_key))
+		room++;
+	ids = MemoryContextAllocHuge(CurrentMemoryContext,
+								 sizeof(norikv_slice) * Max(room, 1));
+	for (size_t i = 0; i < n_listed; i++)
+		ids[n++] = listed[i].key;
+	start_changes(source);
+	for (; source->change != NULL;
+		 source->change = NorikvBufferNext(&source->iterator, &source->change_key))
+		ids[n++] = source->change_key;
+	qsort(ids, n, sizeof(norikv_slice), compare_slices);
+	source->ids = (NorikvKeySet){.lookup = true, .keys = ids, .max_key = NORIKV_MAX_VECTOR_ID};
+	for (size_t i = 0; i < n; i++)
+	{
+		if (i == 0 || NorikvCompareKeys(ids[i], ids[source->ids.n_keys - 1]) != 0)
+			ids[source->ids.n_keys++] = ids[i];
+	}
+	source->keys = &source->ids;
+}
+
+/*
+ * The server lists ids without their vectors: for a scan that shows no vectors that is
+ * the one page.
+ */
+static void
+start_vector_range(NorikvSource *source)
+{
+	size_t n;
+	norikv_entry *listed =
+		NorikvListVectors(source->table, source->connection, source->stats, &n);
+
+	n = cut_listed(source, listed, n);
+	source->stats->keys_found += n;
+	start_changes(source);
+	if (source->keys_only)
+	{
+		source->entries = listed;
+		source->n_entries = n;
+		return;
+	}
+	source->stats->keys_found -= n;
+	name_ids(source, listed, n);
+	start_by_name(source);
+}
+
+/* How many the index has; false where that must be counted. */
+static bool
+count_of_index(NorikvSource *source, uint64 *count)
+{
+	(void) NorikvAskForIndex(source->table, source->connection, true);
+	source->stats->round_trips++;
+	*count = source->table->index.vectors;
+	return source->table->index.state == NORIKV_INDEX_READY &&
+		   source->keys->start.size == 0 && source->keys->end.size == 0;
+}
+
+/* Vectors are large: so many of them that one answer is not. */
+static int
+vector_batch(const NorikvSource *source)
+{
+	uint32 dimensions = Max(source->table->index.dimensions, 1);
+
+	return Min(source->batch, Max(VECTOR_BATCH_BYTES / (dimensions * sizeof(float)), 1));
+}
+
 /* ---- Both ---- */
 
 static void
 prepare(NorikvSource *source)
 {
-	source->buffer = NorikvBufferFor(source->connection);
-	source->record_reads = IsolationUsesXactSnapshot();
+	norikv_slice space = source->table->space;
+
+	source->buffer = NorikvBufferFor(source->connection, space);
+	source->context = CurrentMemoryContext;
+	/* A unit has no checks of vectors that it does not write. */
+	source->record_reads = IsolationUsesXactSnapshot() && space.size == 0;
 	source->call = NULL;
 	source->entries = NULL;
 	source->n_entries = source->next_entry = 0;
 	source->first_page = false;
 	source->change = NULL;
+	if (space.size > 0)
+		source->batch = vector_batch(source);
 }
 
 void
@@ -333,6 +484,8 @@ NorikvSourceStart(NorikvSource *source)
 		return;
 	if (source->keys->lookup)
 		start_by_name(source);
+	else if (source->table->space.size > 0)
+		start_vector_range(source);
 	else
 		start_range(source);
 }
@@ -373,7 +526,13 @@ NorikvSourceCount(NorikvSource *source)
 	if (source->keys->empty)
 		return 0;
 	if (!source->keys->lookup && source->buffer == NULL && !source->record_reads)
-		return count_on_server(source);
+	{
+		if (source->table->space.size == 0)
+			return count_on_server(source);
+		if (count_of_index(source, &count))
+			return count;
+		count = 0;
+	}
 	source->keys_only = true;
 	NorikvSourceStart(source);
 	while (NorikvSourceNext(source) != NULL)

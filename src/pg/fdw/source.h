@@ -20,6 +20,7 @@ typedef struct NorikvSourceStats
 typedef struct NorikvSource
 {
 	/* What is read: set by the caller, and borrowed. */
+	NorikvTable *table;
 	NorikvConnection *connection;
 	NorikvKeySet *keys;
 	CommandId curcid;
@@ -44,6 +45,8 @@ typedef struct NorikvSource
 	const NorikvChange **changes;  /* of the others; NULL: asked, or not there */
 	bool *is_asked;
 	norikv_entry one;			   /* the answer of a Get */
+	NorikvKeySet ids;			   /* of a table of vectors: those of its range */
+	MemoryContext context;		   /* the one that it was started in */
 	NorikvBufferIterator iterator; /* over a range */
 	const NorikvChange *change;	   /* its next one */
 	norikv_slice change_key;

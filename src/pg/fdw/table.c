@@ -7,6 +7,7 @@
  * when the transaction ends: scans that are under way still use it.
  */
 #include "fdw/fdw.h"
+#include "fdw/vector_table.h"
 
 #include "access/htup_details.h"
 #include "access/xact.h"
@@ -69,6 +70,7 @@ role_by_option(const NorikvTable *table, const char *name,
 		{options->key, NORIKV_KEY},		  {options->value, NORIKV_VALUE},
 		{options->version, NORIKV_VERSION}, {options->ttl, NORIKV_TTL},
 		{options->expires_at, NORIKV_EXPIRES_AT},
+		{options->vector, NORIKV_VECTOR},	{options->distance, NORIKV_DISTANCE},
 	};
 	NorikvRole role = NORIKV_FIELD;
 
@@ -80,16 +82,16 @@ role_by_option(const NorikvTable *table, const char *name,
 			ereport(ERROR, errcode(ERRCODE_FDW_INVALID_OPTION_NAME),
 					errmsg("column \"%s\" of foreign table \"%s\" has more than one role",
 						   name, table->name),
-					errhint("Set one of the options key, value, version, ttl and "
-							"expires_at."));
+					errhint("Set one of its options key, value, version, ttl, "
+							"expires_at, vector and distance."));
 		role = roles[i].role;
 	}
 	return role;
 }
 
 /* The attribute number of the one column of the role; 0: there is none. */
-static AttrNumber
-only_column(const NorikvTable *table, NorikvRole role, const char *option)
+AttrNumber
+NorikvOnlyColumn(const NorikvTable *table, NorikvRole role, const char *option)
 {
 	AttrNumber found = 0;
 
@@ -113,8 +115,8 @@ only_column(const NorikvTable *table, NorikvRole role, const char *option)
 
 /* ---- Types ---- */
 
-static void
-reject_type(const NorikvTable *table, const NorikvColumn *column, const char *role,
+void
+NorikvRejectColumnType(const NorikvTable *table, const NorikvColumn *column, const char *role,
 			const char *expected)
 {
 	ereport(ERROR, errcode(ERRCODE_FDW_INVALID_DATA_TYPE),
@@ -162,7 +164,7 @@ key_kind(const NorikvTable *table, const NorikvColumn *column)
 			return NORIKV_KEY_INTEGER;
 		default:
 			/* The blanks at the end of character(n) are none of a key's. */
-			reject_type(table, column, "key",
+			NorikvRejectColumnType(table, column, "key",
 						"text, varchar, bytea, uuid, smallint, integer or bigint");
 			return NORIKV_KEY_TEXT;
 	}
@@ -191,11 +193,11 @@ check_types(const NorikvTable *table)
 			continue;
 		column = &table->columns[fixed[i].attnum - 1];
 		if (column->base_type != fixed[i].type)
-			reject_type(table, column, fixed[i].role, fixed[i].expected);
+			NorikvRejectColumnType(table, column, fixed[i].role, fixed[i].expected);
 	}
 	if (table->version_attnum != 0 &&
 		!is_version_type(table->columns[table->version_attnum - 1].base_type))
-		reject_type(table, &table->columns[table->version_attnum - 1], "version",
+		NorikvRejectColumnType(table, &table->columns[table->version_attnum - 1], "version",
 					"norikv.version");
 }
 
@@ -251,7 +253,7 @@ check_format(NorikvTable *table, int given)
 				  ? NORIKV_FORMAT_JSONB
 				  : NORIKV_FORMAT_TEXT;
 	if (given >= 0 && given != by_type)
-		reject_type(table, value, "value",
+		NorikvRejectColumnType(table, value, "value",
 					given == NORIKV_FORMAT_BYTEA   ? "bytea with format 'bytea'"
 					: given == NORIKV_FORMAT_JSONB ? "jsonb or json with format 'jsonb'"
 												   : "text with format 'text'");
@@ -284,6 +286,11 @@ load_options(NorikvTable *table, List *given, int *format)
 		truncatable_given |= strcmp(def->defname, "truncatable") == 0;
 	}
 	NorikvLoadTableOptions(&options, given);
+	if (options.space != NULL)
+	{
+		NorikvCheckVectorOptions(table, given);
+		table->space = utf8_of(options.space);
+	}
 	table->prefix = utf8_of(options.prefix);
 	end = palloc(Max(table->prefix.size, 1));
 	table->prefix_end.data = end;
@@ -293,7 +300,9 @@ load_options(NorikvTable *table, List *given, int *format)
 	table->immediate = options.write_mode == 1;
 	table->replace = options.on_insert == 1;
 	table->updatable = options.updatable;
-	table->truncatable = truncatable_given ? options.truncatable : table->prefix.size > 0;
+	table->truncatable = truncatable_given
+							 ? options.truncatable
+							 : table->prefix.size > 0 || table->space.size > 0;
 	table->batch_size = options.batch_size;
 	table->fetch_size = options.fetch_size;
 	table->format = options.format < 0 ? NORIKV_FORMAT_TEXT : options.format;
@@ -331,7 +340,9 @@ load_columns(NorikvTable *table, TupleDesc descriptor)
 		NorikvColumn *column = &table->columns[i];
 
 		if (column->role != NORIKV_DROPPED)
-			column->role = role_by_name(column->name, table->format);
+			column->role = table->space.size > 0
+							   ? NorikvVectorRoleByName(column->name)
+							   : role_by_name(column->name, table->format);
 	}
 }
 
@@ -352,11 +363,11 @@ load(Relation relation)
 	table->estimated_rows = -1;
 	load_options(table, foreign->options, &format);
 	load_columns(table, RelationGetDescr(relation));
-	table->key_attnum = only_column(table, NORIKV_KEY, "key");
-	table->value_attnum = only_column(table, NORIKV_VALUE, "value");
-	table->version_attnum = only_column(table, NORIKV_VERSION, "version");
-	table->ttl_attnum = only_column(table, NORIKV_TTL, "ttl");
-	table->expires_at_attnum = only_column(table, NORIKV_EXPIRES_AT, "expires_at");
+	table->key_attnum = NorikvOnlyColumn(table, NORIKV_KEY, "key");
+	table->value_attnum = NorikvOnlyColumn(table, NORIKV_VALUE, "value");
+	table->version_attnum = NorikvOnlyColumn(table, NORIKV_VERSION, "version");
+	table->ttl_attnum = NorikvOnlyColumn(table, NORIKV_TTL, "ttl");
+	table->expires_at_attnum = NorikvOnlyColumn(table, NORIKV_EXPIRES_AT, "expires_at");
 	if (table->key_attnum == 0)
 		ereport(ERROR, errcode(ERRCODE_FDW_COLUMN_NAME_NOT_FOUND),
 				errmsg("foreign table \"%s\" has no column for the key", table->name),
@@ -364,8 +375,14 @@ load(Relation relation)
 						"no column has such an option."));
 	table->key_type = table->columns[table->key_attnum - 1].base_type;
 	table->key_kind = key_kind(table, &table->columns[table->key_attnum - 1]);
-	check_format(table, format);
-	check_fields(table);
+	if (table->space.size == 0)
+	{
+		NorikvCheckNoVectors(table);
+		check_format(table, format);
+		check_fields(table);
+	}
+	else
+		NorikvCheckVectorColumns(table);
 	check_types(table);
 	table->valid = true;
 	MemoryContextSwitchTo(old_context);

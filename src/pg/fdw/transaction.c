@@ -54,7 +54,7 @@ store_of(NorikvConnection *connection)
 }
 
 static NorikvBuffer *
-find_buffer(NorikvConnection *connection)
+find_buffer(NorikvConnection *connection, norikv_slice space)
 {
 	NorikvBuffer *buffer;
 	const char *store_id;
@@ -63,27 +63,39 @@ find_buffer(NorikvConnection *connection)
 		return NULL;
 	for (buffer = buffers; buffer != NULL; buffer = buffer->next_buffer)
 	{
-		if (buffer->connection == connection)
+		if (buffer->connection == connection &&
+			NorikvCompareKeys(buffer->space, space) == 0)
 			return buffer;
 	}
 	store_id = store_of(connection);
 	buffer = buffers;
 	while (buffer != NULL && (strcmp(buffer->store_id, store_id) != 0 ||
-							  !has_same_part(buffer->connection, connection)))
+							  !has_same_part(buffer->connection, connection) ||
+							  NorikvCompareKeys(buffer->space, space) != 0))
 		buffer = buffer->next_buffer;
 	return buffer;
 }
 
 NorikvBuffer *
-NorikvBufferFor(NorikvConnection *connection)
+NorikvBufferFor(NorikvConnection *connection, norikv_slice space)
 {
-	NorikvBuffer *buffer = find_buffer(connection);
+	NorikvBuffer *buffer = find_buffer(connection, space);
 
 	return buffer != NULL && has_changes(buffer) ? buffer : NULL;
 }
 
+static norikv_slice
+copy_slice(MemoryContext context, norikv_slice slice)
+{
+	char *copy = MemoryContextAlloc(context, slice.size + 1);
+
+	if (slice.size > 0)
+		memcpy(copy, slice.data, slice.size);
+	return (norikv_slice){copy, slice.size};
+}
+
 static NorikvBuffer *
-make_buffer(NorikvConnection *connection)
+make_buffer(NorikvConnection *connection, norikv_slice space)
 {
 	const char *store_id = store_of(connection);
 	MemoryContext context = AllocSetContextCreate(
@@ -94,6 +106,7 @@ make_buffer(NorikvConnection *connection)
 	buffer->context = context;
 	buffer->store_id = MemoryContextStrdup(context, store_id);
 	buffer->connection = connection;
+	buffer->space = copy_slice(context, space);
 	NorikvBufferInit(buffer);
 
 	while (*last != NULL)
@@ -120,15 +133,21 @@ check_credentials(const NorikvConnection *first, const NorikvConnection *second)
 }
 
 static void
-check_single_store(const NorikvBuffer *buffer, NorikvConnection *connection)
+check_single_store(NorikvConnection *connection)
 {
-	if (norikv_allow_multi_store)
+	const char *store_id;
+
+	if (norikv_allow_multi_store || buffers == NULL)
 		return;
+	store_id = store_of(connection);
 	for (NorikvBuffer *other = buffers; other != NULL; other = other->next_buffer)
 	{
-		if (other == buffer || !has_changes(other))
+		bool same_store = strcmp(other->store_id, store_id) == 0;
+
+		if (!has_changes(other) ||
+			(same_store && has_same_part(other->connection, connection)))
 			continue;
-		if (strcmp(other->store_id, store_of(connection)) == 0)
+		if (same_store)
 			ereport(
 				ERROR, errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				errmsg("cannot write for a second tenant in one transaction"),
@@ -148,8 +167,37 @@ check_single_store(const NorikvBuffer *buffer, NorikvConnection *connection)
 	}
 }
 
+/* ---- What commits together ---- */
+
+static bool
+is_of_unit(const NorikvBuffer *buffer, const NorikvBuffer *other)
+{
+	return strcmp(buffer->store_id, other->store_id) == 0 &&
+		   has_same_part(buffer->connection, other->connection);
+}
+
+static NorikvBuffer *
+first_of_unit(const NorikvBuffer *buffer)
+{
+	NorikvBuffer *first = buffers;
+
+	while (!is_of_unit(first, buffer))
+		first = first->next_buffer;
+	return first;
+}
+
 NorikvBuffer *
-NorikvBufferForWrite(NorikvConnection *connection)
+NorikvNextOfUnit(const NorikvBuffer *buffer)
+{
+	NorikvBuffer *next = buffer->next_buffer;
+
+	while (next != NULL && !is_of_unit(next, buffer))
+		next = next->next_buffer;
+	return next;
+}
+
+NorikvBuffer *
+NorikvBufferForWrite(NorikvConnection *connection, norikv_slice space)
 {
 	NorikvBuffer *buffer;
 
@@ -159,25 +207,27 @@ NorikvBufferForWrite(NorikvConnection *connection)
 			errmsg("server \"%s\" has no transactions", connection->name),
 			errhint("The option write_mode 'immediate' of the foreign table sends its "
 					"changes at once, outside of the transaction."));
-	buffer = find_buffer(connection);
-	if (buffer != NULL)
-		check_credentials(buffer->connection, connection);
-	check_single_store(buffer, connection);
-	return buffer != NULL ? buffer : make_buffer(connection);
+	buffer = find_buffer(connection, space);
+	if (buffer == NULL)
+		buffer = make_buffer(connection, space);
+	check_credentials(first_of_unit(buffer)->connection, connection);
+	check_single_store(connection);
+	return buffer;
 }
 
 void
 NorikvBufferRecordRead(NorikvConnection *connection, norikv_slice key,
 					   norikv_version version)
 {
+	const norikv_slice keys = {NULL, 0};
 	NorikvBuffer *buffer;
 
 	/* Without a write there is nothing to check it with. */
 	if (XactReadOnly || !NorikvGetCapabilities(connection)->transactions)
 		return;
-	buffer = find_buffer(connection);
+	buffer = find_buffer(connection, keys);
 	if (buffer == NULL)
-		buffer = make_buffer(connection);
+		buffer = make_buffer(connection, keys);
 	if (buffer->reads == NULL)
 		buffer->reads = NorikvReadSetCreate(buffer);
 	NorikvReadSetAdd(buffer->reads, buffer, key, version);
@@ -249,7 +299,16 @@ check_memory(const NorikvBuffer *buffer)
 void
 NorikvBufferCheckLimits(const NorikvBuffer *buffer)
 {
-	NorikvCheckSize(buffer, buffer->n_asked + buffer->n_truncations, buffer->bytes);
+	int64 operations = 0;
+	int64 bytes = 0;
+
+	for (const NorikvBuffer *part = first_of_unit(buffer); part != NULL;
+		 part = NorikvNextOfUnit(part))
+	{
+		operations += part->n_asked + part->n_truncations;
+		bytes += part->bytes;
+	}
+	NorikvCheckSize(buffer, operations, bytes);
 	check_memory(buffer);
 }
 
@@ -261,6 +320,17 @@ first_with_changes(NorikvBuffer *buffer)
 	while (buffer != NULL && !has_changes(buffer))
 		buffer = buffer->next_buffer;
 	return buffer;
+}
+
+/* With a buffer before it, that had changes too. */
+static bool
+was_sent(const NorikvBuffer *buffer)
+{
+	const NorikvBuffer *first = first_of_unit(buffer);
+
+	while (first != buffer && !has_changes(first))
+		first = NorikvNextOfUnit(first);
+	return first != buffer;
 }
 
 static void
@@ -279,7 +349,9 @@ flush_all(void)
 	initStringInfo(&sent);
 	for (; buffer != NULL; buffer = first_with_changes(buffer->next_buffer))
 	{
-		NorikvBufferFlush(buffer, sent.len > 0 ? sent.data : NULL);
+		if (was_sent(buffer))
+			continue;
+		NorikvBufferFlush(first_of_unit(buffer), sent.len > 0 ? sent.data : NULL);
 		appendStringInfo(&sent, "%s\"%s\"", sent.len > 0 ? ", " : "",
 						 buffer->connection->name);
 	}

@@ -3,6 +3,8 @@
  */
 #include "modify.h"
 
+#include "fdw/vector_table.h"
+
 #include "access/xact.h"
 #include "miscadmin.h"
 #include "utils/rel.h"
@@ -13,7 +15,7 @@ check_truncatable(const NorikvTable *table)
 {
 	if (table->truncatable)
 		return;
-	if (table->prefix.size == 0)
+	if (table->prefix.size == 0 && table->space.size == 0)
 		ereport(
 			ERROR, errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 			errmsg("cannot truncate foreign table \"%s\"", table->name),
@@ -57,12 +59,17 @@ NorikvTruncateTables(List *relations, DropBehavior behavior, bool restart_seqs)
 		NorikvBuffer *buffer;
 
 		NorikvCheckWritable(table, connection, "TRUNCATE");
+		if (table->space.size > 0)
+		{
+			NorikvTruncateVectors(table, connection, cid);
+			continue;
+		}
 		if (table->immediate)
 		{
 			truncate_at_once(table, connection);
 			continue;
 		}
-		buffer = NorikvBufferForWrite(connection);
+		buffer = NorikvBufferForWrite(connection, table->space);
 		NorikvBufferTruncate(buffer, table->prefix, table->prefix_end, cid);
 		NorikvBufferCheckLimits(buffer);
 	}

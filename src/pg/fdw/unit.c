@@ -1,5 +1,5 @@
 /*
- * unit.c - from a buffer to the operations of one atomic Commit, in key order.
+ * unit.c - from buffers to the operations of one atomic Commit, in key order.
  *
  * No two of them may meet at a key. So each key has one operation, which combines
  * what its changes come to with the version that was read, and a truncated range
@@ -114,6 +114,23 @@ NorikvKeyOperation(const NorikvBufferKey *key, const NorikvReadCheck *read,
 	else
 		return false;
 	return true;
+}
+
+void
+NorikvMakeVectorOperation(norikv_operation *operation, norikv_slice space)
+{
+	operation->vector_namespace = space;
+	if (operation->kind == NORIKV_OP_DELETE)
+	{
+		operation->kind = NORIKV_OP_VECTOR_DELETE;
+		return;
+	}
+	Assert(operation->kind == NORIKV_OP_PUT);
+	operation->kind = NORIKV_OP_VECTOR_PUT;
+	operation->vector = operation->value.data;
+	operation->dimensions = operation->value.size / sizeof(float);
+	operation->value = (norikv_slice){NULL, 0};
+	operation->ttl = NORIKV_TTL_NONE;
 }
 
 static norikv_operation
@@ -303,10 +320,34 @@ cut_ranges(NorikvBuffer *buffer, NorikvUnit *unit)
 		unit->operations[unit->n_operations++] = points.operations[at++];
 }
 
-void
-NorikvMakeUnit(NorikvBuffer *buffer, NorikvUnit *unit)
+/* What one buffer comes to. */
+static void
+make_part(NorikvBuffer *buffer, NorikvUnit *unit)
 {
 	make_points(buffer, unit);
 	if (buffer->n_truncations > 0)
 		cut_ranges(buffer, unit);
+	for (size_t i = 0; i < unit->n_operations && buffer->space.size > 0; i++)
+		NorikvMakeVectorOperation(&unit->operations[i], buffer->space);
+}
+
+void
+NorikvMakeUnit(NorikvBuffer *buffer, NorikvUnit *unit)
+{
+	make_part(buffer, unit);
+	while ((buffer = NorikvNextOfUnit(buffer)) != NULL)
+	{
+		NorikvUnit part;
+		norikv_operation *all;
+
+		make_part(buffer, &part);
+		if (part.n_operations == 0)
+			continue;
+		all = allocate(unit->n_operations + part.n_operations);
+		memcpy(all, unit->operations, sizeof(norikv_operation) * unit->n_operations);
+		memcpy(all + unit->n_operations, part.operations,
+			   sizeof(norikv_operation) * part.n_operations);
+		unit->operations = all;
+		unit->n_operations += part.n_operations;
+	}
 }

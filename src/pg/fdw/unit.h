@@ -18,9 +18,14 @@ typedef struct NorikvUnit
  */
 extern bool NorikvKeyOperation(const NorikvBufferKey *key, const NorikvReadCheck *read,
 							   norikv_operation *operation);
+/* The same for a vector of the namespace: its id is the key, its bytes the value. */
+extern void NorikvMakeVectorOperation(norikv_operation *operation, norikv_slice space);
 /* The time that is left, by this machine's clock; 1 ms at least. */
 extern uint64 NorikvRemainingMs(uint64 expires_at_ms);
-/* In the current memory context; slices are the buffer's. */
+/*
+ * Of the buffer and those that commit with it behind it. In the current memory context;
+ * slices are the buffers'.
+ */
 extern void NorikvMakeUnit(NorikvBuffer *buffer, NorikvUnit *unit);
 
 #endif

@@ -53,6 +53,7 @@ struct NorikvBuffer
 	NorikvBuffer *next_buffer; /* of another store, or another tenant of it */
 	MemoryContext context;	   /* holds all of it, and goes with the transaction */
 	char *store_id;
+	norikv_slice space;		   /* the namespace of its vectors; empty: it has keys */
 	NorikvConnection *connection; /* the first that wrote, or read; sends it */
 	NorikvReadSet *reads;		  /* NULL: none are kept */
 	NorikvBufferKey *head;
@@ -104,7 +105,10 @@ extern int norikv_max_buffered_bytes; /* norikv.max_buffered_bytes, in kB */
 
 extern void NorikvTransactionInit(void);
 /* The buffer to write to; refuses what cannot be one unit with what is there. */
-extern NorikvBuffer *NorikvBufferForWrite(NorikvConnection *connection);
+extern NorikvBuffer *NorikvBufferForWrite(NorikvConnection *connection,
+										  norikv_slice space);
+/* The next buffer that commits with this one; NULL: there is none. */
+extern NorikvBuffer *NorikvNextOfUnit(const NorikvBuffer *buffer);
 /* Raises 54000 where what is to be sent is more than settings or the server allow. */
 extern void NorikvCheckSize(const NorikvBuffer *buffer, int64 operations, int64 bytes);
 extern void NorikvBufferCheckLimits(const NorikvBuffer *buffer);
@@ -134,7 +138,10 @@ extern NorikvReadCheck *NorikvReadSetChecks(NorikvReadSet *set, NorikvBuffer *bu
 
 /* ---- commit.c: sends a buffer ---- */
 
-/* sent_before: servers that have committed for this transaction already, or NULL. */
+/*
+ * All that commits with this buffer, which is the first of them. sent_before: servers that have committed for this transaction
+ * already, or NULL.
+ */
 extern void NorikvBufferFlush(NorikvBuffer *buffer, const char *sent_before);
 /* 40001: somebody else changed a key that this transaction has read. */
 extern void NorikvRaiseConflict(const NorikvConnection *connection, norikv_slice key,
