@@ -273,10 +273,18 @@ rebuild_due(const vector_index *index, uint32_t share)
 	return dead >= FEWEST_DEAD && dead * share >= atomic_load(&rows->n_rows);
 }
 
+/* While it waited for its turn, somebody else may have done it. */
 static void
 run_rebuild(void *arg)
 {
-	vector_rebuild(arg);
+	vector_index *index = arg;
+	bool		due;
+
+	pthread_mutex_lock(&index->writer);
+	due = rebuild_due(index, REST_SHARE);
+	pthread_mutex_unlock(&index->writer);
+	if (due)
+		vector_rebuild(index);
 }
 
 static void
@@ -333,15 +341,35 @@ vector_background_wake(vector_index *index)
 /* So that writers without workers keep up: the graph starts with rows that wait. */
 #define LINKS_A_PUT 4
 
+/* From half of the limit on, one put in so many links: writers slow down in two steps,
+ * and those that adapt to the pace do it before it is that of the graph. */
+#define FIRST_STEP 4
+
+/* How many a put links before it returns. */
+static int
+links_of_a_put(vector_index *index, const vector_rows *rows)
+{
+	uint32_t	limit = atomic_load(&index->max_unlinked);
+	uint32_t	unlinked;
+
+	if (index->options.workers == NULL)
+		return LINKS_A_PUT;
+	if (limit == UINT32_MAX)
+		return 0;
+	unlinked = waiting(rows);
+	if (unlinked >= limit)
+		return 1;
+	return unlinked >= limit / 2 && atomic_load(&rows->n_rows) % FIRST_STEP == 0;
+}
+
 void
 vector_background_help(vector_index *index)
 {
-	uint32_t	limit = index->options.workers ? atomic_load(&index->max_unlinked) : 1;
 	vector_rows *rows = vector_index_pin(index);
-	int			links = index->options.workers ? 1 : LINKS_A_PUT;
+	int			links = links_of_a_put(index, rows);
 	bool		due;
 
-	while (limit != UINT32_MAX && waiting(rows) >= limit && links-- > 0 &&
+	while (links-- > 0 && waiting(rows) > 0 &&
 		   vector_rows_link(rows) == VECTOR_LINK_ONE)
 		;
 	vector_rows_release(rows);

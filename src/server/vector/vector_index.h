@@ -99,8 +99,8 @@ typedef struct vector_index_options
 	vector_workers *workers;
 	/*
 	 * While so many vectors wait to be linked, a put links one itself before it
-	 * returns, so that writers go no faster than the graph grows. 0: the default,
-	 * 10,000. UINT32_MAX: never (loading: searches are exact meanwhile).
+	 * returns, so that writers go no faster than the graph grows; from half as many
+	 * on, some puts do. 0: the default, 10,000. UINT32_MAX: never (loading: searches are exact meanwhile).
 	 */
 	uint32_t	max_unlinked;
 	uint32_t	m;				/* links of a vector in a layer; 0: the default */
