@@ -145,6 +145,12 @@ $(OUT)/tests/bench/vector_bench: $(OUT)/tests/bench/hnswlib_peer.o \
 	$(OUT)/tests/server/support/vectors.o $(VECTOR_O)
 LIBS_vector_bench := $(VECTOR_LIBS)
 
+# Debian's faiss is a static library, and says nowhere what it wants.
+$(OUT)/tests/bench/vector_peers_bench: $(OUT)/tests/bench/hnswlib_peer.o \
+	$(OUT)/tests/bench/faiss_peer.o $(OUT)/tests/server/support/vectors.o
+LIBS_vector_peers_bench := -lfaiss -llapack -lblas -lgomp -lstdc++ -lm -lpthread
+$(OUT)/tests/bench/faiss_peer.o: CXXFLAGS_ALL += -fopenmp
+
 $(OUT)/tests/bench/etcd.pb-c.c $(OUT)/tests/bench/etcd.pb-c.h: tests/bench/etcd.proto
 	@mkdir -p $(@D)
 	protoc-c --proto_path=tests/bench --c_out=$(@D) $<

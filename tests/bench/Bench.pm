@@ -66,12 +66,13 @@ sub spawn
 	return $pid;
 }
 
+# With that signal first; INT unless it is told.
 sub stop
 {
-	my ($pid) = @_;
+	my ($pid, $first) = @_;
 
 	return unless delete $running{$pid};
-	for my $signal (qw(INT KILL))
+	for my $signal ($first // 'INT', 'KILL')
 	{
 		kill $signal, $pid;
 		for (1 .. 200)
