@@ -7,6 +7,7 @@ failed=0
 skipped=0
 failures=()
 running=
+lanes=()
 
 begin_tests()
 {
@@ -20,10 +21,11 @@ begin_tests()
 # Nothing that was started here outlives this script, whichever way it ends.
 clean_up()
 {
+	local pid
 	trap '' INT TERM HUP
-	if [ -n "$running" ]; then
-		kill -TERM "$running" 2>/dev/null && wait "$running" 2>/dev/null || true
-	fi
+	for pid in $running "${lanes[@]}"; do
+		kill -TERM "$pid" 2>/dev/null && wait "$pid" 2>/dev/null || true
+	done
 	stop_postgres_under "$work"
 	rm -rf "$work"
 }
@@ -61,6 +63,56 @@ as_postgres_logged()
 	local become
 	set_become
 	run_logged "$1" "$2" "${become[@]}" "${@:3}"
+}
+
+# Runs functions beside each other, each in a shell of its own, and adds up what they
+# counted. One that dies on the way is a failure.
+in_lanes()
+{
+	local lane number=0
+	for lane in "$@"; do
+		(
+			lanes=() passed=0 failed=0 skipped=0 failures=()
+			trap end_running EXIT
+			trap 'exit 143' INT TERM HUP
+			"$lane"
+			{
+				echo "$passed $failed $skipped"
+				printf '%s\n' "${failures[@]}"
+			} >"$work/$lane.counts"
+		) &
+		lanes+=($!)
+	done
+	for lane in "$@"; do
+		wait "${lanes[number]}" || true
+		number=$((number + 1))
+		add_counts "$lane"
+	done
+	lanes=()
+}
+
+end_running()
+{
+	[ -z "$running" ] || { kill -TERM "$running" 2>/dev/null && wait "$running" 2>/dev/null; } || true
+}
+
+add_counts()
+{
+	local good bad skips failure
+	if [ ! -e "$work/$1.counts" ]; then
+		failed=$((failed + 1))
+		failures+=("$1: ended before its end")
+		return
+	fi
+	{
+		read -r good bad skips
+		while IFS= read -r failure; do
+			[ -z "$failure" ] || failures+=("$failure")
+		done
+	} <"$work/$1.counts"
+	passed=$((passed + good))
+	failed=$((failed + bad))
+	skipped=$((skipped + skips))
 }
 
 # report NAME PASSED FAILED SKIPPED SECONDS [WHY]
