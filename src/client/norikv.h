@@ -417,8 +417,10 @@ extern const norikv_operation_result *norikv_call_results(const norikv_call *cal
 
 /*
  * Vectors: ids of 1 to 512 bytes of UTF-8 in namespaces of 1 to 256, with up to 4,096
- * finite components. A namespace is there once its index has been created; before, all
- * but norikv_vector_drop_index() are NOT_FOUND. Servers without norikv.v1.Vector:
+ * finite components and a length (L2) below 1e18, with NORIKV_COSINE also above 1e-18:
+ * norikvd says INVALID_ARGUMENT of others, also where they are to be searched for. A
+ * namespace is there once its index has been created; before, all but
+ * norikv_vector_drop_index() are NOT_FOUND. Servers without norikv.v1.Vector:
  * UNIMPLEMENTED. Those without norikv.ext.v1: no list of indexes, no versions, no
  * conditions, no ef, no exact search.
  */
@@ -426,7 +428,7 @@ extern const norikv_operation_result *norikv_call_results(const norikv_call *cal
 typedef enum norikv_distance
 {
 	NORIKV_EUCLIDEAN = 1,		/* L2, not squared */
-	NORIKV_COSINE = 2,			/* 1 - cosine similarity; zero vectors are refused */
+	NORIKV_COSINE = 2,			/* 1 - cosine similarity */
 	NORIKV_INNER_PRODUCT = 3	/* the dot product, negated */
 } norikv_distance;
 

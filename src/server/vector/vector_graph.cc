@@ -23,7 +23,6 @@
 #include "vector_rows.h"
 
 #include <algorithm>
-#include <cmath>
 #include <memory>
 #include <new>
 
@@ -140,12 +139,7 @@ public:
 
 	unsigned level(tableint slot) const
 	{
-		uint64_t	x = (slot + 1) * UINT64_C(0x9e3779b97f4a7c15);
-
-		x = (x ^ (x >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-		x = (x ^ (x >> 27)) * UINT64_C(0x94d049bb133111eb);
-		x ^= x >> 31;
-		return (unsigned) (-std::log((double) ((x >> 11) + 1) * 0x1p-53) * mult_);
+		return vector_graph_level(slot, (uint32_t) M_);
 	}
 
 	void link(tableint slot);
@@ -154,8 +148,6 @@ public:
 	bool restore(tableint slot, unsigned layer, uint32_t end, const uint32_t *links);
 	void restored(uint32_t end, const uint8_t *skipped);
 	uint64_t bytes() const;
-
-	size_t upper_size() const { return size_links_per_element_; }
 
 private:
 	/* Scratch memory for as long as this lives. */
@@ -577,18 +569,6 @@ uint64_t
 vector_graph_bytes(const vector_graph *graph)
 {
 	return graph->graph.bytes();
-}
-
-unsigned
-vector_graph_level(const vector_graph *graph, uint32_t slot)
-{
-	return graph->graph.level(slot);
-}
-
-size_t
-vector_graph_upper_size(const vector_graph *graph)
-{
-	return graph->graph.upper_size();
 }
 
 void

@@ -70,10 +70,14 @@ extern uint64_t vector_graph_bytes(const vector_graph *graph);
 /* ---- What a snapshot needs ---- */
 
 /* Layers above 0 that a row has, linked or not: a function of its number. */
-extern unsigned vector_graph_level(const vector_graph *graph, uint32_t slot);
+extern unsigned vector_graph_level(uint32_t slot, uint32_t m);
 
 /* Bytes of one row's links in one layer above 0. */
-extern size_t vector_graph_upper_size(const vector_graph *graph);
+static inline size_t
+vector_graph_upper_size(uint32_t m)
+{
+	return ((size_t) m + 1) * sizeof(uint32_t);
+}
 
 /*
  * Copies a linked row's links of a layer, first their number, leaving out rows from

@@ -232,9 +232,9 @@ restore(loader *l, uint32_t slot, unsigned layer, const uint32_t *links)
 static bool
 take_links(loader *l, uint32_t slot, size_t *used)
 {
-	vector_graph *graph = l->rows->graph;
-	size_t		layer_size = vector_graph_upper_size(graph);
-	unsigned	level = vector_graph_level(graph, slot);
+	uint32_t	m = l->rows->options.m;
+	size_t		layer_size = vector_graph_upper_size(m);
+	unsigned	level = vector_graph_level(slot, m);
 
 	if (!restore(l, slot, 0, row_links(l, slot)))
 		return false;

@@ -160,8 +160,8 @@ save_upper_links(saver *s)
 		size_t		layer_size;
 
 		pthread_rwlock_rdlock(&s->rows->shape);
-		level = has_links(s, slot) ? vector_graph_level(s->rows->graph, slot) : 0;
-		layer_size = vector_graph_upper_size(s->rows->graph);
+		level = has_links(s, slot) ? vector_graph_level(slot, s->rows->options.m) : 0;
+		layer_size = vector_graph_upper_size(s->rows->options.m);
 		for (unsigned layer = 1; layer <= level; layer++)
 		{
 			memset(block_end(s), 0, layer_size);
