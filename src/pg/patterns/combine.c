@@ -25,6 +25,7 @@
  */
 #include "patterns/combine.h"
 
+#include "common/hashfn.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "storage/ipc.h"
@@ -147,13 +148,30 @@ await_answer(NorikvQueue *queue, NorikvConnection *connection, norikv_slice key,
 	return state;
 }
 
+static uint64
+target_of(const NorikvSettings *settings)
+{
+	uint64 target = hash_bytes_extended((const unsigned char *) settings->nodes,
+										strlen(settings->nodes), 0);
+
+	if (settings->token != NULL)
+		target = hash_bytes_extended((const unsigned char *) settings->token,
+									 strlen(settings->token), target);
+	return target;
+}
+
 bool
 NorikvCombine(NorikvConnection *connection, NorikvCombineKind kind, norikv_slice key,
 			  const int64 *ask, int64 *answer, NorikvLead lead)
 {
 	norikv_slice prefix = connection->key_prefix;
-	NorikvIdentity identity = {MyDatabaseId, connection->serverid, connection->umid, kind,
-						 prefix.size, prefix.size + key.size};
+	NorikvIdentity identity = {.database = MyDatabaseId,
+							   .serverid = connection->serverid,
+							   .umid = connection->umid,
+							   .target = target_of(&connection->settings),
+							   .kind = kind,
+							   .prefix_size = prefix.size,
+							   .key_size = prefix.size + key.size};
 	NorikvSlotState state;
 	NorikvQueue *queue;
 

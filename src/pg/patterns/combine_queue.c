@@ -234,8 +234,8 @@ static bool
 is_same(const NorikvIdentity *a, const NorikvIdentity *b)
 {
 	return a->database == b->database && a->serverid == b->serverid &&
-		   a->umid == b->umid && a->kind == b->kind && a->prefix_size == b->prefix_size &&
-		   a->key_size == b->key_size &&
+		   a->umid == b->umid && a->target == b->target && a->kind == b->kind &&
+		   a->prefix_size == b->prefix_size && a->key_size == b->key_size &&
 		   memcmp(a->key, b->key, a->key_size) == 0;
 }
 

@@ -21,13 +21,15 @@ typedef enum NorikvSlotState
 /*
  * Whose asks may travel together: one key, one server, one user's credentials, one
  * tenant. The key is a whole one, with the connection's prefix; how much of it that is
- * counts too, as idempotency keys go with the prefix.
+ * counts too, as idempotency keys go with the prefix. A server that was altered leads
+ * elsewhere for those who know of it, and not yet for those in the middle of a call.
  */
 typedef struct NorikvIdentity
 {
 	Oid database;
 	Oid serverid;
 	Oid umid;
+	uint64 target; /* where the two lead: address and credentials */
 	NorikvCombineKind kind;
 	uint32 prefix_size;
 	uint32 key_size;

@@ -253,7 +253,8 @@ visit_events(const Aggregate *aggregate, int64 after, EventVisitor visitor, void
 	MemoryContext batch_context = AllocSetContextCreate(
 		CurrentMemoryContext, "norikv events", ALLOCSET_DEFAULT_SIZES);
 
-	for (int64 first = after + 1; first <= head;)
+	/* the greatest bigint has no successor */
+	for (int64 first = Min(after, head) + 1; first <= head;)
 	{
 		int64 end = Min(first + step, head + 1);
 		MemoryContext old_context = MemoryContextSwitchTo(batch_context);

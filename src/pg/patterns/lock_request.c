@@ -252,7 +252,7 @@ NorikvLockRenew(NorikvConnection *connection, NorikvLease *lease, uint64 ttl_ms)
 	renew.version = lease->version;
 	for (int tries = 1;; tries++)
 	{
-		int64 sent_at = NorikvLeaseSending(lease);
+		int64 sent_at = NorikvLeaseRenewing(lease, ttl_ms);
 		norikv_version version;
 		Answer answer;
 

@@ -348,6 +348,19 @@ NorikvLeaseSending(NorikvLease *lease)
 	return now;
 }
 
+int64
+NorikvLeaseRenewing(NorikvLease *lease, uint64 ttl_ms)
+{
+	int64 now = NorikvLeaseSending(lease);
+
+	NorikvLeaseLock();
+	lease->deadline = Min(lease->deadline, now + NorikvLeaseDeadlineMs(ttl_ms));
+	lease->next_at = Min(lease->next_at, now + (int64) (ttl_ms / 3));
+	lease->gone_at = lease->late_until + (int64) Max(lease->ttl_ms, ttl_ms);
+	NorikvLeaseUnlock();
+	return now;
+}
+
 void
 NorikvLeaseSetWritten(NorikvLease *lease, norikv_version version, int64 sent_at,
 					  uint64 ttl_ms)
@@ -438,6 +451,8 @@ NorikvLeaseUnclaim(NorikvLease *lease, bool uncertain)
 	if (lease->user == NORIKV_LEASE_OWNER)
 		lease->user = NORIKV_LEASE_IDLE;
 	lease->uncertain = uncertain;
+	if (uncertain)
+		lease->next_at = 0;
 	NorikvLeaseUnlock();
 	if (!lease->local)
 		NorikvKeeperWake(0);

@@ -12,8 +12,9 @@
  * - A lease has one request under way at a time: the owner's between
  *   NorikvLeaseClaim and NorikvLeaseUnclaim, or the keeper's.
  * - The deadline is 0.99 of the time to live after the moment before the last write
- *   that was answered was sent, by CLOCK_BOOTTIME. Past it a lease is lost, whatever
- *   its state says: look through NorikvLeaseLook.
+ *   that was answered was sent, by CLOCK_BOOTTIME, or sooner where a write with a
+ *   shorter time to live was sent since. Past it a lease is lost, whatever its state
+ *   says: look through NorikvLeaseLook.
  * - Keys carry a nonce in the value of their first key. What is there after an answer
  *   was lost is read, and is ours if it has the nonce.
  *
@@ -132,6 +133,11 @@ extern NorikvLease *NorikvLeaseReserve(const NorikvConnection *connection,
 									   const char *nonce);
 /* Before each write of the owner's; returns the moment for Taken and Renewed. */
 extern int64 NorikvLeaseSending(NorikvLease *lease);
+/*
+ * The same before a renewal, whose time to live may be another one. Whatever becomes of
+ * the answer, a shorter one counts from here on, for the store may have it by now.
+ */
+extern int64 NorikvLeaseRenewing(NorikvLease *lease, uint64 ttl_ms);
 /* It was answered: others have the keys, and nothing of ours can come to be there. */
 extern void NorikvLeaseRefused(NorikvLease *lease);
 /* The first write went well: HELD, and the claim ends. values[i] replaces value i. */

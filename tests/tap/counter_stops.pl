@@ -1,0 +1,99 @@
+# Sessions that add together, where the one that sends for all stands still, and where
+# the server that they share is altered while they wait.
+use strict;
+use warnings;
+
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(time usleep);
+
+use NorikvTest;
+
+my $directory = PostgreSQL::Test::Utils::tempdir_short();
+my $node = norikv_cluster('counter_stops', conf => "norikv.embedded = off\n");
+my $slow = 2000;
+for my $store ('one', 'two')
+{
+	start_norikvd("$directory/$store.log", '--engine=memory', "--listen=unix:$directory/$store");
+}
+start_tool("$directory/proxy.log", 'proxy', "--listen=unix:$directory/slow", "--upstream=unix:$directory/one",
+	'--only=Commit', "--delay-answer=1:$slow");
+sql("CREATE SERVER norikv FOREIGN DATA WRAPPER norikv OPTIONS (nodes 'unix:$directory/slow', timeout '5s', attempt_timeout '5s')");
+sql("CREATE SERVER direct FOREIGN DATA WRAPPER norikv OPTIONS (nodes 'unix:$directory/one')");
+
+sub sql
+{
+	my ($sql) = @_;
+	return $node->safe_psql('postgres', $sql);
+}
+
+# In the order of the calls: each is parked before the next one comes.
+sub add
+{
+	my ($counter, $name) = @_;
+	my $session = session($node, "SELECT norikv.counter_add('$counter') AS $name");
+	my $pid = await_backend($node, "%counter_add(%) AS $name%");
+	await(sub { sql("SELECT wait_event FROM pg_stat_activity WHERE pid = $pid") ne '' });
+	return ($session, $pid);
+}
+
+sub stored
+{
+	my ($counter) = @_;
+	return sql("SET norikv.server = 'direct'; SELECT coalesce(norikv.counter_get('$counter'), 0)");
+}
+
+# ---- The one that sends for all is stopped ----
+
+my ($first) = add('stopped', 'first');
+my ($sender, $sender_pid) = add('stopped', 'sender');
+my ($cancelled, $cancelled_pid) = add('stopped', 'cancelled');
+my ($terminated, $terminated_pid) = add('stopped', 'terminated');
+my ($carried) = add('stopped', 'carried');
+# The second one sends for itself and the three others, and does not read the answer.
+ok(await(sub { stored('stopped') == 5 }), 'one sends what the others want');
+kill 'STOP', $sender_pid;
+my ($late, $late_pid) = add('stopped', 'late');
+my $asked = time;
+sql("SELECT pg_cancel_backend($cancelled_pid)");
+my (undef, $error) = finish_session($cancelled);
+like($error, qr/ERROR:  57014.*DETAIL:.*may have been applied/s, 'who waits for one that is stopped can be cancelled');
+sql("SELECT pg_terminate_backend($terminated_pid)");
+(undef, $error) = finish_session($terminated);
+like($error, qr/FATAL:  57P01.*DETAIL:.*may have been applied/s, 'and terminated');
+cmp_ok(time - $asked, '<', 5, 'at once');
+(undef, $error) = finish_session($carried);
+like($error, qr/ERROR:  08007/, 'who waits on hears that its outcome is not known');
+my ($value) = finish_session($late);
+is($value, 6, 'who came later goes alone');
+kill 'CONT', $sender_pid;
+($value, $error) = finish_session($sender);
+ok($value eq '2' || $error =~ /ERROR:  08007/, 'the one that was stopped goes on') or diag("$value $error");
+is((finish_session($first))[0], 1, 'the one before it had its answer');
+is(stored('stopped'), 6, 'nothing was lost, nothing counted twice');
+is(sql("SELECT norikv.counter_add('stopped')"), 7, 'the counter goes on');
+
+# ---- The server is altered while some wait ----
+
+my $counter = 'altered';
+($first) = add($counter, 'first');
+my ($old) = add($counter, 'old');
+sql("ALTER SERVER norikv OPTIONS (SET nodes 'unix:$directory/two')");
+my ($new) = add_quickly($counter);
+is((finish_session($first))[0], 1, 'who began before the server was altered: the old store');
+is((finish_session($old))[0], 2, 'who waited, too');
+is($new, 1, 'who began after that: the new store');
+is(stored($counter), 2, 'each store has what it was sent');
+is(sql("SELECT norikv.counter_get('$counter')"), 1, 'and no more');
+
+sub add_quickly
+{
+	my ($counter) = @_;
+	my ($out, $error) = finish_session(session($node, "SELECT norikv.counter_add('$counter')"));
+	return $out;
+}
+
+unlike(slurp_log($node), qr/PANIC|TRAP:|was terminated by signal/, 'nothing crashed');
+$node->stop;
+done_testing();
