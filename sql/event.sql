@@ -9,6 +9,7 @@ SELECT version FROM norikv.event_append('ev-1', 'Paid', '{"amount": 2.50, "note"
 SELECT aggregate_id, type, data, version FROM norikv.events('ev-1');
 SELECT version FROM norikv.events('ev-1', 2);
 SELECT count(*) FROM norikv.events('ev-1', 3);
+SELECT count(*) FROM norikv.events('ev-1', 9223372036854775807);
 SELECT count(*) FROM norikv.events('ev-none');
 SELECT count(*) FROM norikv.events(NULL);
 

@@ -55,7 +55,7 @@ quota_abandon(norikv_call *call)
 	nk_rpc_abandon(&((quota_call *) call)->rpc);
 }
 
-/* Setting a quota twice is setting it once, so it is repeated without a key. */
+/* With a slot's key: one that comes late must not bring back an older limit. */
 static const nk_rpc_type set_rpc_type = {
 	.method = NK_SET_QUOTA,
 	.shape = NK_UNARY,
@@ -98,6 +98,7 @@ set_quota(norikv_client *client, const norikv_quota *quota, bool remove,
 	Norikv__Ext__V1__SetQuotaRequest request = NORIKV__EXT__V1__SET_QUOTA_REQUEST__INIT;
 	quota_call *call = new_call(client, &set_rpc_type, quota->prefix, options);
 	char		room[WIRE_MAX_KEY + 1];
+	char		slot_key[NK_SLOT_KEY_SIZE];
 	norikv_slice prefix;
 
 	if (call == NULL)
@@ -114,6 +115,13 @@ set_quota(norikv_client *client, const norikv_quota *quota, bool remove,
 	request.max_keys = quota->max_keys;
 	request.max_bytes = quota->max_bytes;
 	request.remove = remove;
+	call->rpc.slot = nk_slot_take(&client->slots, slot_key);
+	if (call->rpc.slot == NK_NO_SLOT)
+	{
+		nk_call_fail(&call->call, NORIKV_RESOURCE_EXHAUSTED, "out of memory");
+		return &call->call;
+	}
+	request.idempotency_key = slot_key;
 	nk_rpc_start(&call->rpc, wire_pack(&request.base), call->call.deadline);
 	return &call->call;
 }

@@ -37,19 +37,24 @@ start_set_quota(call *self)
 	if (request == NULL)
 		return;
 	write = wire_arena_alloc(&self->arena, sizeof(*write));
-	if (!request_set_quota(request, &write->op, error))
+	if (!request_set_quota(request, &write->op, error) ||
+		!request_idempotency_key(request->idempotency_key, &write->unit.idempotency_key,
+								 error))
 	{
 		call_fail_text(self, GRPC_STATUS_INVALID_ARGUMENT, error);
 		return;
 	}
-	write->unit = (engine_unit) {
-		.atomic = true,
-		.ops = &write->op,
-		.n_ops = 1,
-		.may_start = service_may_start,
-		.done = quota_set,
-		.arg = self,
-	};
+	write->unit.atomic = true;
+	write->unit.ops = &write->op;
+	write->unit.n_ops = 1;
+	write->unit.may_start = service_may_start;
+	write->unit.done = quota_set;
+	write->unit.arg = self;
+	if (write->unit.idempotency_key.size > 0)
+	{
+		write->unit.scope = call_credential(self);
+		engine_unit_fingerprint(&write->unit);
+	}
 	store->methods->commit(store, &write->unit);
 }
 

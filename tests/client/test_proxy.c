@@ -447,6 +447,41 @@ test_abandoned_write_never_lands(void **state)
 	assert_int_equal(proxy_count(stage, "aborted"), proxy_count(stage, "late"));
 }
 
+/* The same of a quota: it must not bring back a limit that was changed since. */
+static void
+test_abandoned_quota_never_lands(void **state)
+{
+	const char *const faults[] = {"--delay-request=1:1500", "--only=SetQuota", NULL};
+	scene	   *stage = *state;
+	norikv_client *direct = client_of(stage->server_node, 5000, 1000);
+	norikv_client *through;
+	norikv_quota first = {NORIKV_SLICE("q/"), 1, 0};
+	norikv_quota second = {NORIKV_SLICE("q/"), 2, 0};
+	norikv_error error;
+	norikv_call *call;
+
+	proxy_start(stage, faults);
+	through = client_of(stage->proxy_node, 600, 200);
+	error = call_end(through, norikv_set_quota(through, &first, NULL), NULL);
+	assert_int_not_equal(error.code, NORIKV_OK);
+	assert_true(error.outcome_unknown);
+	/* in the slot of the one that was abandoned */
+	assert_int_equal(put(through, "number", "1", NULL).code, NORIKV_OK);
+	error = call_end(direct, norikv_set_quota(direct, &second, NULL), NULL);
+	assert_int_equal(error.code, NORIKV_OK);
+	usleep((LATEST_MS + 500) * 1000);
+	call = norikv_usage(direct, second.prefix, NULL);
+	norikv_wait(direct, &call, 1, -1);
+	assert_non_null(norikv_call_usage(call));
+	assert_int_equal(norikv_call_usage(call)->max_keys, 2);
+	norikv_call_free(call);
+	norikv_client_free(through);
+	norikv_client_free(direct);
+	proxy_stop(stage);
+	assert_true(proxy_count(stage, "late") > 0);
+	assert_int_equal(proxy_count(stage, "aborted"), proxy_count(stage, "late"));
+}
+
 /*
  * The first tries of a create are held back; a later one is told that the key
  * exists. When the key is gone and the first tries arrive, that must still hold.
@@ -570,6 +605,8 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_adds_count_once, scene_set, scene_clear),
 		cmocka_unit_test_setup_teardown(test_swaps_count_once, scene_set, scene_clear),
 		cmocka_unit_test_setup_teardown(test_abandoned_write_never_lands, scene_set,
+										scene_clear),
+		cmocka_unit_test_setup_teardown(test_abandoned_quota_never_lands, scene_set,
 										scene_clear),
 		cmocka_unit_test_setup_teardown(test_refused_create_stays_refused, scene_set,
 										scene_clear),

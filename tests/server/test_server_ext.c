@@ -156,6 +156,65 @@ test_invalid_messages(void **state)
 	}
 }
 
+/* ---- SetQuota ---- */
+
+static void
+set_quota(const char *idempotency_key, uint64_t max_keys, grpc_status_code expected)
+{
+	Norikv__Ext__V1__SetQuotaRequest request = NORIKV__EXT__V1__SET_QUOTA_REQUEST__INIT;
+	Norikv__Ext__V1__SetQuotaResponse *response;
+	wire_stream *stream;
+
+	request.prefix = bytes_of("quota/");
+	request.max_keys = max_keys;
+	request.idempotency_key = (char *) idempotency_key;
+	stream = wire_call(client, WIRE_METHOD_SET_QUOTA, &request.base,
+					   &norikv__ext__v1__set_quota_response__descriptor,
+					   (void **) &response);
+	assert_int_equal(wire_status(stream), expected);
+	wire_free(stream);
+}
+
+static uint64_t
+max_keys_now(void)
+{
+	Norikv__Ext__V1__UsageRequest request = NORIKV__EXT__V1__USAGE_REQUEST__INIT;
+	Norikv__Ext__V1__UsageResponse *response;
+	wire_stream *stream;
+	uint64_t	max_keys;
+
+	request.prefix = bytes_of("quota/");
+	stream = wire_call(client, WIRE_METHOD_USAGE, &request.base,
+					   &norikv__ext__v1__usage_response__descriptor, (void **) &response);
+	assert_int_equal(wire_status(stream), GRPC_STATUS_OK);
+	max_keys = response->max_keys;
+	wire_free(stream);
+	return max_keys;
+}
+
+static void
+test_quota_that_is_late_is_refused(void **state)
+{
+	static const char *const first = "~nk1/0a1b2c3d-4e5f-6071-8293-a4b5c6d7e8f9/0/1";
+	static const char *const second = "~nk1/0a1b2c3d-4e5f-6071-8293-a4b5c6d7e8f9/0/2";
+	char		too_long[1024];
+
+	(void) state;
+	set_quota(first, 1, GRPC_STATUS_OK);
+	set_quota(first, 1, GRPC_STATUS_OK);
+	set_quota(second, 2, GRPC_STATUS_OK);
+	set_quota(first, 1, GRPC_STATUS_ABORTED);
+	assert_int_equal(max_keys_now(), 2);
+	/* the limits are part of what a key was used for */
+	set_quota(second, 3, GRPC_STATUS_INVALID_ARGUMENT);
+	assert_int_equal(max_keys_now(), 2);
+	memset(too_long, 'k', sizeof(too_long) - 1);
+	too_long[sizeof(too_long) - 1] = '\0';
+	set_quota(too_long, 3, GRPC_STATUS_INVALID_ARGUMENT);
+	set_quota("", 4, GRPC_STATUS_OK);
+	assert_int_equal(max_keys_now(), 4);
+}
+
 /* ---- MultiGet ---- */
 
 static wire_stream *
@@ -379,6 +438,7 @@ main(void)
 		cmocka_unit_test(test_health),
 		cmocka_unit_test(test_unknown_methods_are_unimplemented_at_once),
 		cmocka_unit_test(test_invalid_messages),
+		cmocka_unit_test(test_quota_that_is_late_is_refused),
 		cmocka_unit_test(test_multi_get_keeps_the_order),
 		cmocka_unit_test(test_multi_get_cuts_chunks),
 		cmocka_unit_test(test_multi_get_refuses),

@@ -29,6 +29,12 @@ hash_slice(XXH3_state_t *state, engine_slice slice)
 		XXH3_128bits_update(state, slice.data, slice.size);
 }
 
+static bool
+sets_quota(const engine_op *op)
+{
+	return op->kind == ENGINE_QUOTA_SET || op->kind == ENGINE_QUOTA_REMOVE;
+}
+
 void
 engine_unit_fingerprint(engine_unit *unit)
 {
@@ -53,6 +59,11 @@ engine_unit_fingerprint(engine_unit *unit)
 		hash_slice(&state, op->key);
 		hash_slice(&state, op->value);
 		hash_slice(&state, op->end_key);
+		if (sets_quota(op))
+		{
+			hash_number(&state, op->quota.max_keys);
+			hash_number(&state, op->quota.max_bytes);
+		}
 		if (!op_on_vector(op) && !op_on_index(op))
 			continue;
 		hash_slice(&state, op->space);
@@ -84,12 +95,6 @@ check_condition(const engine_op *op, engine_status *status)
 	else
 		return true;
 	return false;
-}
-
-static bool
-sets_quota(const engine_op *op)
-{
-	return op->kind == ENGINE_QUOTA_SET || op->kind == ENGINE_QUOTA_REMOVE;
 }
 
 static bool
