@@ -77,12 +77,6 @@ const method kv_get = {
 
 /* ---- Put and Delete: a unit of one operation ---- */
 
-typedef struct kv_write
-{
-	engine_unit unit;
-	engine_op	op;
-} kv_write;
-
 static void
 answer_put(call *self, const engine_result *result)
 {
@@ -112,76 +106,39 @@ answer_delete(call *self, const engine_result *result)
 }
 
 static void
-write_done(void *arg, const engine_outcome *outcome)
-{
-	call	   *self = arg;
-
-	if (outcome->status.code != ENGINE_OK)
-		call_fail_text(self, (int) outcome->status.code, outcome->status.text);
-	else if (self->method == &kv_put)
-		answer_put(self, &outcome->results[0]);
-	else
-		answer_delete(self, &outcome->results[0]);
-}
-
-static void
-commit(call *self, kv_write *write, const char *idempotency_key)
-{
-	engine_unit *unit = &write->unit;
-	char		error[REQUEST_ERROR_SIZE];
-
-	if (!request_idempotency_key(idempotency_key, &unit->idempotency_key, error))
-	{
-		call_fail_text(self, GRPC_STATUS_INVALID_ARGUMENT, error);
-		return;
-	}
-	if (unit->idempotency_key.size > 0)
-		unit->scope = call_credential(self);
-	if (!call_take_memory(self, grpc_byte_buffer_length(self->request)))
-		return;
-	unit->atomic = true;
-	unit->ops = &write->op;
-	unit->n_ops = 1;
-	unit->may_start = service_may_start;
-	unit->done = write_done;
-	unit->arg = self;
-	if (unit->idempotency_key.size > 0)
-		engine_unit_fingerprint(unit);
-	self->server->engine->methods->commit(self->server->engine, unit);
-}
-
-static void
 start_put(call *self)
 {
 	const Norikv__V1__PutRequest *request;
-	kv_write   *write;
+	service_write *write;
 	char		error[REQUEST_ERROR_SIZE];
 
 	request = call_unpack(self, &norikv__v1__put_request__descriptor);
 	if (request == NULL)
 		return;
 	write = wire_arena_alloc(&self->arena, sizeof(*write));
+	write->answer = answer_put;
 	if (!request_put(request, &write->op, error))
 		call_fail_text(self, GRPC_STATUS_INVALID_ARGUMENT, error);
 	else
-		commit(self, write, request->idempotency_key);
+		service_commit(self, write, request->idempotency_key);
 }
 
 static void
 start_delete(call *self)
 {
 	const Norikv__V1__DeleteRequest *request;
-	kv_write   *write;
+	service_write *write;
 	char		error[REQUEST_ERROR_SIZE];
 
 	request = call_unpack(self, &norikv__v1__delete_request__descriptor);
 	if (request == NULL)
 		return;
 	write = wire_arena_alloc(&self->arena, sizeof(*write));
+	write->answer = answer_delete;
 	if (!request_delete(request, &write->op, error))
 		call_fail_text(self, GRPC_STATUS_INVALID_ARGUMENT, error);
 	else
-		commit(self, write, request->idempotency_key);
+		service_commit(self, write, request->idempotency_key);
 }
 
 const method kv_put = {

@@ -3,6 +3,7 @@
  */
 #include "services.h"
 
+#include "request.h"
 #include "words.h"
 
 const method *const server_methods[] = {
@@ -57,4 +58,45 @@ void
 service_fail_draining(call *self)
 {
 	call_fail_text(self, GRPC_STATUS_UNAVAILABLE, WORDS_SHUTTING_DOWN);
+}
+
+/* ---- Writes of one operation ---- */
+
+static void
+write_done(void *arg, const engine_outcome *outcome)
+{
+	call	   *self = arg;
+	service_write *write = self->state;
+
+	if (outcome->status.code != ENGINE_OK)
+		call_fail_text(self, (int) outcome->status.code, outcome->status.text);
+	else
+		write->answer(self, &outcome->results[0]);
+}
+
+void
+service_commit(call *self, service_write *write, const char *idempotency_key)
+{
+	engine_unit *unit = &write->unit;
+	char		error[REQUEST_ERROR_SIZE];
+
+	if (!request_idempotency_key(idempotency_key, &unit->idempotency_key, error))
+	{
+		call_fail_text(self, GRPC_STATUS_INVALID_ARGUMENT, error);
+		return;
+	}
+	if (unit->idempotency_key.size > 0)
+		unit->scope = call_credential(self);
+	if (!call_take_memory(self, grpc_byte_buffer_length(self->request)))
+		return;
+	self->state = write;
+	unit->atomic = true;
+	unit->ops = &write->op;
+	unit->n_ops = 1;
+	unit->may_start = service_may_start;
+	unit->done = write_done;
+	unit->arg = self;
+	if (unit->idempotency_key.size > 0)
+		engine_unit_fingerprint(unit);
+	self->server->engine->methods->commit(self->server->engine, unit);
 }

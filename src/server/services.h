@@ -52,6 +52,20 @@ extern const method ext_vector_search;
  */
 extern engine_code service_may_start(void *arg);
 
+/* A unit of one operation: norikv.v1 knows no others. */
+typedef struct service_write
+{
+	engine_unit unit;
+	engine_op	op;
+	void		(*answer) (call *self, const engine_result *result);
+} service_write;
+
+/*
+ * Commits it, answers by write->answer, or with the error. The write is in the call's
+ * arena; it becomes the call's state.
+ */
+extern void service_commit(call *self, service_write *write, const char *idempotency_key);
+
 extern uint64_t service_microseconds_since(const struct timespec *started);
 
 /* Every method says this when the server goes down under it. */

@@ -15,56 +15,10 @@
 
 /* ---- Writes: a unit of one operation ---- */
 
-typedef struct vector_write
-{
-	engine_unit unit;
-	engine_op	op;
-	void		(*answer) (call *self, const engine_result *result);
-} vector_write;
-
-static void
-write_done(void *arg, const engine_outcome *outcome)
-{
-	call	   *self = arg;
-	vector_write *write = self->state;
-
-	if (outcome->status.code != ENGINE_OK)
-		call_fail_text(self, (int) outcome->status.code, outcome->status.text);
-	else
-		write->answer(self, &outcome->results[0]);
-}
-
-static void
-commit(call *self, vector_write *write, const char *idempotency_key)
-{
-	engine_unit *unit = &write->unit;
-	char		error[REQUEST_ERROR_SIZE];
-
-	if (!request_idempotency_key(idempotency_key, &unit->idempotency_key, error))
-	{
-		call_fail_text(self, GRPC_STATUS_INVALID_ARGUMENT, error);
-		return;
-	}
-	if (unit->idempotency_key.size > 0)
-		unit->scope = call_credential(self);
-	if (!call_take_memory(self, grpc_byte_buffer_length(self->request)))
-		return;
-	self->state = write;
-	unit->atomic = true;
-	unit->ops = &write->op;
-	unit->n_ops = 1;
-	unit->may_start = service_may_start;
-	unit->done = write_done;
-	unit->arg = self;
-	if (unit->idempotency_key.size > 0)
-		engine_unit_fingerprint(unit);
-	self->server->engine->methods->commit(self->server->engine, unit);
-}
-
-static vector_write *
+static service_write *
 new_write(call *self, engine_op_kind kind, const char *space)
 {
-	vector_write *write = wire_arena_alloc(&self->arena, sizeof(*write));
+	service_write *write = wire_arena_alloc(&self->arena, sizeof(*write));
 
 	write->op.kind = kind;
 	write->op.space = request_text(space);
@@ -85,7 +39,7 @@ static void
 start_create_index(call *self)
 {
 	const Norikv__V1__CreateVectorIndexRequest *request;
-	vector_write *write;
+	service_write *write;
 
 	request = call_unpack(self, &norikv__v1__create_vector_index_request__descriptor);
 	if (request == NULL)
@@ -97,7 +51,7 @@ start_create_index(call *self)
 		.type = (engine_index_type) request->index_type,
 	};
 	write->answer = answer_create;
-	commit(self, write, request->idempotency_key);
+	service_commit(self, write, request->idempotency_key);
 }
 
 static void
@@ -114,14 +68,14 @@ static void
 start_drop_index(call *self)
 {
 	const Norikv__V1__DropVectorIndexRequest *request;
-	vector_write *write;
+	service_write *write;
 
 	request = call_unpack(self, &norikv__v1__drop_vector_index_request__descriptor);
 	if (request == NULL)
 		return;
 	write = new_write(self, ENGINE_INDEX_DROP, request->namespace_);
 	write->answer = answer_drop;
-	commit(self, write, request->idempotency_key);
+	service_commit(self, write, request->idempotency_key);
 }
 
 static void
@@ -142,7 +96,7 @@ static void
 start_insert(call *self)
 {
 	const Norikv__V1__VectorInsertRequest *request;
-	vector_write *write;
+	service_write *write;
 
 	request = call_unpack(self, &norikv__v1__vector_insert_request__descriptor);
 	if (request == NULL)
@@ -151,7 +105,7 @@ start_insert(call *self)
 	write->op.key = request_text(request->id);
 	write->op.value = request_floats(request->vector, request->n_vector);
 	write->answer = answer_insert;
-	commit(self, write, request->idempotency_key);
+	service_commit(self, write, request->idempotency_key);
 }
 
 static void
@@ -168,7 +122,7 @@ static void
 start_delete(call *self)
 {
 	const Norikv__V1__VectorDeleteRequest *request;
-	vector_write *write;
+	service_write *write;
 
 	request = call_unpack(self, &norikv__v1__vector_delete_request__descriptor);
 	if (request == NULL)
@@ -176,7 +130,7 @@ start_delete(call *self)
 	write = new_write(self, ENGINE_VECTOR_DELETE, request->namespace_);
 	write->op.key = request_text(request->id);
 	write->answer = answer_delete;
-	commit(self, write, request->idempotency_key);
+	service_commit(self, write, request->idempotency_key);
 }
 
 /* ---- Get ---- */

@@ -33,56 +33,23 @@ static const NorikvFieldRule meta_fields[] = {
 static const NorikvDocumentRule meta_rule = {"document", meta_fields,
 											 lengthof(meta_fields), sizeof(Meta)};
 
-/* What a step is handed. */
-typedef struct Indexing
-{
-	Meta meta;
-	norikv_slice id;
-	NorikvVector vector;
-} Indexing;
-
-static void
-index_step(NorikvAttempt *attempt, void *arg)
-{
-	const Indexing *indexing = arg;
-	NorikvDocument *document = &attempt->documents[0];
-	Meta old;
-
-	/* A broken one is an error, not overwritten. */
-	if (document->present)
-		NorikvReadRecord(&meta_rule, document, attempt->connection, &old);
-	NorikvPutDocument(attempt, document,
-					  NorikvWriteRecord(&meta_rule, &indexing->meta,
-										document->present ? document : NULL),
-					  NORIKV_TTL_NONE, 0);
-	NorikvPutVector(attempt, NORIKV_SLICE(SPACE), indexing->id, indexing->vector.values,
-					indexing->vector.dimensions, NORIKV_IF_ANY, (norikv_version){0});
-}
-
 /* id, title, content */
 Datum
 norikv_sql_document_index(PG_FUNCTION_ARGS)
 {
 	NorikvConnection *connection = NorikvGetWriteConnection("norikv.document_index()");
-	const NorikvStepOptions options = {.sql_name = "document_index()", .max_retries = 20};
-	Indexing indexing;
-	norikv_slice key;
-	NorikvIndexUse use;
+	NorikvIndexing indexing = {.sql_name = "document_index()", .space = SPACE,
+							   .prefix = DOCUMENT_PREFIX, .rule = &meta_rule};
+	Meta meta;
 
 	NorikvRequireArgument(fcinfo, 0, "id");
 	NorikvRequireArgument(fcinfo, 1, "title");
 	NorikvRequireArgument(fcinfo, 2, "content");
-	key = NorikvPatternKey(DOCUMENT_PREFIX, PG_GETARG_DATUM(0), "id");
-	indexing.id = NorikvVectorIdFromDatum(PG_GETARG_DATUM(0), "id");
-	indexing.meta.title = TextDatumGetCString(PG_GETARG_DATUM(1));
-	indexing.meta.content = TextDatumGetCString(PG_GETARG_DATUM(2));
-	indexing.vector = NorikvEmbedText(
-		connection, CStringGetTextDatum(psprintf("%s %s", indexing.meta.title,
-												 indexing.meta.content)));
-	NorikvMakeIndex(connection, SPACE, indexing.vector.dimensions);
-	NorikvBeginIndexUse(&use, connection, SPACE);
-	NorikvRunStep(connection, &key, 1, index_step, &indexing, &options);
-	NorikvEndIndexUse(&use);
+	meta.title = TextDatumGetCString(PG_GETARG_DATUM(1));
+	meta.content = TextDatumGetCString(PG_GETARG_DATUM(2));
+	indexing.record = &meta;
+	indexing.text = psprintf("%s %s", meta.title, meta.content);
+	NorikvIndexDocument(connection, PG_GETARG_DATUM(0), &indexing);
 	PG_RETURN_VOID();
 }
 

@@ -41,62 +41,26 @@ static const NorikvDocumentRule product_rule = {
 
 /* ---- Products ---- */
 
-/* What a step is handed. */
-typedef struct Indexing
-{
-	Product product;
-	norikv_slice id;
-	NorikvVector vector;
-} Indexing;
-
-static void
-index_step(NorikvAttempt *attempt, void *arg)
-{
-	const Indexing *indexing = arg;
-	NorikvDocument *document = &attempt->documents[0];
-	Product old;
-
-	/* A broken one is an error, not overwritten. */
-	if (document->present)
-		NorikvReadRecord(&product_rule, document, attempt->connection, &old);
-	NorikvPutDocument(attempt, document,
-					  NorikvWriteRecord(&product_rule, &indexing->product,
-										document->present ? document : NULL),
-					  NORIKV_TTL_NONE, 0);
-	NorikvPutVector(attempt, NORIKV_SLICE(PRODUCTS), indexing->id,
-					indexing->vector.values, indexing->vector.dimensions, NORIKV_IF_ANY,
-					(norikv_version){0});
-}
-
 /* id, name, description, category */
 Datum
 norikv_sql_product_index(PG_FUNCTION_ARGS)
 {
 	NorikvConnection *connection = NorikvGetWriteConnection("norikv.product_index()");
-	const NorikvStepOptions options = {.sql_name = "product_index()", .max_retries = 20};
-	Product *product;
-	Indexing indexing;
-	norikv_slice key;
-	NorikvIndexUse use;
+	NorikvIndexing indexing = {.sql_name = "product_index()", .space = PRODUCTS,
+							   .prefix = PRODUCT_PREFIX, .rule = &product_rule};
+	Product product;
 
 	NorikvRequireArgument(fcinfo, 0, "id");
 	NorikvRequireArgument(fcinfo, 1, "name");
 	NorikvRequireArgument(fcinfo, 2, "description");
 	NorikvRequireArgument(fcinfo, 3, "category");
-	key = NorikvPatternKey(PRODUCT_PREFIX, PG_GETARG_DATUM(0), "id");
-	indexing.id = NorikvVectorIdFromDatum(PG_GETARG_DATUM(0), "id");
-	product = &indexing.product;
-	product->name = TextDatumGetCString(PG_GETARG_DATUM(1));
-	product->description = TextDatumGetCString(PG_GETARG_DATUM(2));
-	product->category = TextDatumGetCString(PG_GETARG_DATUM(3));
-	indexing.vector = NorikvEmbedText(
-		connection, CStringGetTextDatum(psprintf("%s %s %s", product->name,
-												 product->description,
-												 product->category)));
-	NorikvMakeIndex(connection, PRODUCTS, indexing.vector.dimensions);
-	NorikvBeginIndexUse(&use, connection, PRODUCTS);
-	NorikvRunStep(connection, &key, 1, index_step, &indexing, &options);
-	NorikvEndIndexUse(&use);
+	product.name = TextDatumGetCString(PG_GETARG_DATUM(1));
+	product.description = TextDatumGetCString(PG_GETARG_DATUM(2));
+	product.category = TextDatumGetCString(PG_GETARG_DATUM(3));
+	indexing.record = &product;
+	indexing.text =
+		psprintf("%s %s %s", product.name, product.description, product.category);
+	NorikvIndexDocument(connection, PG_GETARG_DATUM(0), &indexing);
 	PG_RETURN_VOID();
 }
 

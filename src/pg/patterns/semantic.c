@@ -400,3 +400,49 @@ NorikvDeleteIndexed(NorikvConnection *connection, const char *space, const char 
 	NorikvFree(call);
 	return existed;
 }
+
+/* ---- Indexing ---- */
+
+/* What the step is handed. */
+typedef struct Storing
+{
+	const NorikvIndexing *indexing;
+	norikv_slice id;
+	NorikvVector vector;
+} Storing;
+
+static void
+store_step(NorikvAttempt *attempt, void *arg)
+{
+	const Storing *storing = arg;
+	const NorikvIndexing *indexing = storing->indexing;
+	NorikvDocument *document = &attempt->documents[0];
+
+	/* A broken one is an error, not overwritten. */
+	if (document->present)
+		NorikvReadRecord(indexing->rule, document, attempt->connection,
+						 palloc(indexing->rule->size));
+	NorikvPutDocument(attempt, document,
+					  NorikvWriteRecord(indexing->rule, indexing->record, document),
+					  NORIKV_TTL_NONE, 0);
+	NorikvPutVector(attempt, NORIKV_SLICE(indexing->space), storing->id,
+					storing->vector.values, storing->vector.dimensions, NORIKV_IF_ANY,
+					(norikv_version){0});
+}
+
+void
+NorikvIndexDocument(NorikvConnection *connection, Datum id,
+					const NorikvIndexing *indexing)
+{
+	const NorikvStepOptions options = {.sql_name = indexing->sql_name, .max_retries = 20};
+	const norikv_slice key = NorikvPatternKey(indexing->prefix, id, "id");
+	Storing storing = {.indexing = indexing};
+	NorikvIndexUse use;
+
+	storing.id = NorikvVectorIdFromDatum(id, "id");
+	storing.vector = NorikvEmbedText(connection, CStringGetTextDatum(indexing->text));
+	NorikvMakeIndex(connection, indexing->space, storing.vector.dimensions);
+	NorikvBeginIndexUse(&use, connection, indexing->space);
+	NorikvRunStep(connection, &key, 1, store_step, &storing, &options);
+	NorikvEndIndexUse(&use);
+}

@@ -33,6 +33,21 @@ extern void NorikvBeginIndexUse(NorikvIndexUse *use, NorikvConnection *connectio
 								const char *space);
 extern void NorikvEndIndexUse(NorikvIndexUse *use);
 
+/* What is to be stored of a document: its record, and the vector of its text. */
+typedef struct NorikvIndexing
+{
+	const char *sql_name;
+	const char *space;
+	const char *prefix; /* of the key of an id's document */
+	const NorikvDocumentRule *rule;
+	const void *record;
+	const char *text; /* in the database's encoding */
+} NorikvIndexing;
+
+/* Both in one Commit, over what was there; a broken document is an error. */
+extern void NorikvIndexDocument(NorikvConnection *connection, Datum id,
+								const NorikvIndexing *indexing);
+
 /* A vector that was found. */
 typedef struct NorikvHit
 {
