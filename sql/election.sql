@@ -80,6 +80,70 @@ SELECT norikv.campaign('main', 'node-1');
 RESET ROLE;
 SELECT norikv.resign('main');
 
+-- Several changes of one campaign in one transaction: what the last one says is done.
+CREATE FUNCTION pg_temp.await(sql text) RETURNS boolean LANGUAGE plpgsql AS $$
+DECLARE
+	done boolean;
+BEGIN
+	FOR i IN 1 .. 1000 LOOP
+		EXECUTE 'SELECT ' || sql INTO done;
+		EXIT WHEN done;
+		PERFORM pg_sleep(0.01);
+	END LOOP;
+	RETURN done;
+END $$;
+BEGIN;
+SELECT norikv.campaign('twice', 'node-1', '2 seconds');
+SELECT norikv.campaign('twice', 'node-1', '2 seconds');
+SELECT norikv.campaign('twice', 'node-1', '3 seconds');
+SAVEPOINT later;
+SELECT norikv.resign('twice');
+ROLLBACK TO later;
+COMMIT;
+SELECT pg_temp.await($$norikv.is_leader('twice')$$), ttl, pg_temp.await($$(SELECT count(*) = 1 FROM norikv.locks_held WHERE kind = 'campaign')$$) AS one_lease FROM norikv.campaigns;
+BEGIN;
+SELECT norikv.resign('twice');
+SELECT norikv.campaign('twice', 'node-1', '3 seconds');
+COMMIT;
+SELECT pg_temp.await($$norikv.is_leader('twice')$$), count(*) AS rows FROM norikv.campaigns;
+SELECT norikv.resign('twice');
+BEGIN;
+SELECT norikv.campaign('twice', 'node-1', '3 seconds');
+SELECT norikv.resign('twice');
+COMMIT;
+SELECT norikv.resign('twice'), pg_temp.await($$NOT EXISTS (SELECT FROM norikv.locks_held WHERE kind = 'campaign')$$), count(*) AS rows FROM norikv.campaigns;
+-- Ended, and at once begun again
+SELECT norikv.campaign('again', 'node-1', '1 minute');
+SELECT pg_temp.await($$norikv.is_leader('again')$$), norikv.resign('again');
+SELECT norikv.campaign('again', 'node-1', '1 minute');
+SELECT pg_temp.await($$norikv.is_leader('again')$$);
+-- Without its row, which a superuser has deleted, it can be ended all the same.
+DELETE FROM norikv.campaigns;
+SET ROLE regress_norikv_other;
+\set VERBOSITY terse
+SELECT norikv.resign('again');
+\set VERBOSITY default
+RESET ROLE;
+SELECT norikv.resign('again'), norikv.resign('again');
+
+-- It follows its server, and ends with it.
+SELECT 'unix:' || current_setting('data_directory') || '/norikv/run/norikvd.sock' AS nodes \gset
+CREATE SERVER regress_norikv_campaigns FOREIGN DATA WRAPPER norikv OPTIONS (nodes :'nodes', timeout '10s');
+SET norikv.server = 'regress_norikv_campaigns';
+SELECT norikv.campaign('moves', 'node-1', '2 seconds');
+SELECT pg_temp.await($$norikv.is_leader('moves')$$);
+ALTER SERVER regress_norikv_campaigns OPTIONS (SET timeout '5s');
+SELECT count(*) AS leases FROM norikv.locks_held WHERE kind = 'campaign';
+SELECT norikv.campaign('moves', 'node-1', '2 seconds');
+SELECT pg_temp.await($$norikv.is_leader('moves')$$);
+BEGIN;
+DROP SERVER regress_norikv_campaigns;
+ROLLBACK;
+SELECT pg_temp.await($$norikv.is_leader('moves')$$), count(*) AS rows FROM norikv.campaigns;
+DROP SERVER regress_norikv_campaigns;
+RESET norikv.server;
+SELECT pg_temp.await($$NOT EXISTS (SELECT FROM norikv.locks_held WHERE kind = 'campaign')$$), count(*) AS rows FROM norikv.campaigns;
+
 -- Refused
 SELECT norikv.campaign(NULL);
 SELECT norikv.campaign('');

@@ -100,6 +100,10 @@ SELECT * FROM norikv.events('ev-broken');
 SELECT norikv.put('events:ev-broken:1', '{"version":1,"id":"7","aggregateId":"ev-broken","type":"Made","timestamp":1}') IS NOT NULL AS put;
 SELECT * FROM norikv.events('ev-broken');
 SELECT * FROM norikv.events('ev-broken', 1);
+SELECT norikv.put('events:meta:ev-broken', '{"version":9007199254740991}') IS NOT NULL AS put;
+SELECT norikv.event_append('ev-broken', 'x', '{}');
+SELECT norikv.put('events:id:ev-broken:00000000-0000-4000-8000-000000000001', '{"version":-3}') IS NOT NULL AS put;
+SELECT norikv.event_append('ev-broken', 'x', '{}', event_id => '00000000-0000-4000-8000-000000000001');
 
 -- Reads do in a read-only transaction, writes do not.
 BEGIN READ ONLY;

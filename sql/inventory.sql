@@ -129,6 +129,19 @@ SELECT norikv.inventory_reserve('broken', 1);
 SELECT norikv.put('inventory:broken', '[1]') IS NOT NULL AS put;
 SELECT norikv.inventory_available('broken');
 SELECT norikv.get('inventory:broken');
+-- A reservation of another program cannot add to the stock.
+SELECT norikv.inventory_create('whole', 10);
+SELECT norikv.put('inventory:reservation:00000000-0000-4000-8000-000000000001', '{"sku":"whole","quantity":-5,"createdAt":1}') IS NOT NULL AS put;
+SELECT norikv.inventory_commit('00000000-0000-4000-8000-000000000001');
+SELECT norikv.inventory_release('00000000-0000-4000-8000-000000000001');
+SELECT norikv.inventory_available('whole');
+SELECT norikv.put('inventory:whole', '{"sku":"whole","quantity":-9223372036854775808,"reserved":0,"lastUpdated":1}') IS NOT NULL AS put;
+SELECT norikv.inventory_available('whole');
+
+-- Items and idempotency keys with colons do not meet.
+SELECT norikv.inventory_create('colon', 10), norikv.inventory_create('colon:a', 10);
+SELECT norikv.inventory_reserve('colon:a', 1, idempotency_key => 'b') <> norikv.inventory_reserve('colon', 1, idempotency_key => 'a:b') AS two;
+SELECT norikv.inventory_available('colon'), norikv.inventory_available('colon:a');
 
 BEGIN READ ONLY;
 SELECT norikv.inventory_available('cup');

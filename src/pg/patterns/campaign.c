@@ -7,26 +7,35 @@
  */
 #include "patterns/campaign.h"
 
+#include "access/genam.h"
+#include "access/heapam.h"
 #include "access/htup_details.h"
+#include "access/table.h"
 #include "access/xact.h"
 #include "catalog/dependency.h"
+#include "catalog/namespace.h"
 #include "catalog/objectaccess.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_database.h"
 #include "catalog/pg_extension.h"
+#include "catalog/pg_foreign_server.h"
 #include "catalog/pg_type.h"
 #include "commands/extension.h"
+#include "foreign/foreign.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/rel.h"
 #include "utils/syscache.h"
 
 #include "patterns/lock.h"
 #include "patterns/own_table.h"
 #include "patterns/pattern.h"
+#include "worker/endpoint.h"
 
 PG_FUNCTION_INFO_V1(norikv_sql_campaign);
 PG_FUNCTION_INFO_V1(norikv_sql_resign);
@@ -44,7 +53,7 @@ static const char *const delete_sql =
 	"DELETE FROM norikv.campaigns WHERE server OPERATOR(pg_catalog.=) $1 AND "
 	"tenant OPERATOR(pg_catalog.=) $2 AND election OPERATOR(pg_catalog.=) $3";
 static const Oid types[] = {TEXTOID, TEXTOID, TEXTOID, TEXTOID,
-							INTERVALOID, TEXTOID, TEXTOID, TEXTOID};
+							INTERVALOID, REGROLEOID, TEXTOID, TEXTOID};
 
 static SPIPlanPtr write_plan = NULL;
 static SPIPlanPtr read_plan = NULL;
@@ -59,9 +68,10 @@ typedef struct Intent
 	dlist_node node;
 	int level; /* of nesting of the transaction */
 	bool starts;
-	NorikvCampaign *campaign; /* NULL: all of a database are to stop */
+	NorikvCampaign *campaign; /* NULL: all of a database, or of a server, are to stop */
 	uint64 serial;
-	Oid database;
+	Oid database; /* InvalidOid: those of a server in this one */
+	char server[NAMEDATALEN];
 } Intent;
 
 static dlist_head intents = DLIST_STATIC_INIT(intents);
@@ -80,8 +90,10 @@ new_intent(void)
 static void
 carry_out(Intent *intent, bool committed)
 {
-	if (committed && intent->campaign == NULL)
+	if (committed && intent->campaign == NULL && OidIsValid(intent->database))
 		NorikvCampaignStopAll(intent->database);
+	else if (committed && intent->campaign == NULL)
+		NorikvCampaignStopServer(MyDatabaseId, intent->server);
 	else if (committed && intent->starts)
 		NorikvCampaignStart(intent->campaign, intent->serial);
 	else if (committed != intent->starts && intent->campaign != NULL)
@@ -138,11 +150,43 @@ savepoint_event(SubXactEvent event, SubTransactionId my_subid,
 	}
 }
 
+/* Without a query, since this is in the middle of a DROP. Whether there were any. */
+static bool
+delete_rows(const char *server)
+{
+	Oid schema = get_namespace_oid("norikv", true);
+	Oid table = OidIsValid(schema) ? get_relname_relid(NORIKV_CAMPAIGNS_TABLE, schema)
+								   : InvalidOid;
+	bool any = false;
+	Relation relation;
+	SysScanDesc scan;
+	HeapTuple tuple;
+
+	if (!OidIsValid(table) || !OidIsValid(get_extension_oid("norikv", true)))
+		return false;
+	relation = table_open(table, RowExclusiveLock);
+	scan = systable_beginscan(relation, InvalidOid, false, NULL, 0, NULL);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		bool is_null;
+		Datum name = heap_getattr(tuple, 1, RelationGetDescr(relation), &is_null);
+
+		if (strcmp(TextDatumGetCString(name), server) != 0)
+			continue;
+		simple_heap_delete(relation, &tuple->t_self);
+		any = true;
+	}
+	systable_endscan(scan);
+	table_close(relation, NoLock);
+	return any;
+}
+
 /* The rows of what is dropped go without a word. */
 static void
 object_access(ObjectAccessType access, Oid class, Oid object, int sub_object, void *arg)
 {
 	Oid database = InvalidOid;
+	ForeignServer *server;
 
 	if (next_object_access_hook != NULL)
 		next_object_access_hook(access, class, object, sub_object, arg);
@@ -154,6 +198,11 @@ object_access(ObjectAccessType access, Oid class, Oid object, int sub_object, vo
 		database = MyDatabaseId;
 	if (OidIsValid(database))
 		new_intent()->database = database;
+	if (class != ForeignServerRelationId)
+		return;
+	server = GetForeignServerExtended(object, FSV_MISSING_OK);
+	if (server != NULL && delete_rows(server->servername))
+		strlcpy(new_intent()->server, server->servername, NAMEDATALEN);
 }
 
 void
@@ -215,7 +264,7 @@ raise_node_stands(const NorikvCampaignPlan *plan)
 /* The lease is this function's until the slot has it. */
 NorikvCampaign *
 NorikvMakeCampaign(NorikvConnection *connection, const NorikvCampaignPlan *plan,
-				   const NorikvCampaign *replaced, uint64 *serial)
+				   uint64 *serial)
 {
 	char nonce[NORIKV_NONCE_SIZE + 1];
 	NorikvLeaseRequest request = {.kind = NORIKV_LEASE_CAMPAIGN, .n_puts = 2,
@@ -231,7 +280,7 @@ NorikvMakeCampaign(NorikvConnection *connection, const NorikvCampaignPlan *plan,
 	lease = NorikvLeaseReserve(connection, &request, nonce);
 	PG_TRY();
 	{
-		if (NorikvCampaignNodeStands(plan, lease->endpoint, replaced))
+		if (NorikvCampaignNodeStands(plan, lease->endpoint))
 			raise_node_stands(plan);
 		campaign = NorikvCampaignReserve(plan, lease);
 	}
@@ -299,6 +348,21 @@ set_key_args(const NorikvCampaignPlan *plan, Datum *args)
 	args[2] = text_of(plan->election);
 }
 
+/* One of a role that is gone is a superuser's to change. */
+static void
+check_role(Oid caller, Oid role, const NorikvCampaignPlan *plan)
+{
+	char *name = GetUserNameFromId(role, true);
+
+	if (name != NULL ? has_privs_of_role(caller, role) : superuser_arg(caller))
+		return;
+	ereport(ERROR, errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			errmsg("permission denied for the campaign in election \"%s\"",
+				   plan->election),
+			name != NULL ? errdetail("It is that of role \"%s\".", name)
+						 : errdetail("Its role does not exist any more."));
+}
+
 /*
  * Whether there is a row, which is the current user's to change: it is locked then, so
  * that changes of one campaign take turns. SPI is connected, as the owner.
@@ -306,19 +370,13 @@ set_key_args(const NorikvCampaignPlan *plan, Datum *args)
 static bool
 lock_row(const NorikvOwnRights *rights, Datum *args, const NorikvCampaignPlan *plan)
 {
-	char *role;
-	Oid roleid;
+	Datum role;
 
 	if (NorikvRunPlan(&read_plan, read_sql, 3, types, args, NULL) == 0)
 		return false;
-	role = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
-	roleid = get_role_oid(role, true);
-	if (OidIsValid(roleid) ? !has_privs_of_role(rights->caller, roleid)
-						   : !superuser_arg(rights->caller))
-		ereport(ERROR, errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				errmsg("permission denied for the campaign in election \"%s\"",
-					   plan->election),
-				errdetail("It is that of role \"%s\".", role));
+	role = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1,
+						 &(bool){false});
+	check_role(rights->caller, DatumGetObjectId(role), plan);
 	return true;
 }
 
@@ -332,7 +390,7 @@ write_row(const NorikvCampaignPlan *plan, FunctionCallInfo fcinfo)
 	set_key_args(plan, args);
 	args[3] = text_of(plan->node);
 	args[4] = PG_GETARG_DATUM(2);
-	args[5] = CStringGetTextDatum(GetUserNameFromId(plan->role, false));
+	args[5] = ObjectIdGetDatum(plan->role);
 	args[6] = PG_GETARG_DATUM(3);
 	args[7] = PG_GETARG_DATUM(4);
 	nulls[6] = PG_ARGISNULL(3) ? 'n' : ' ';
@@ -343,22 +401,27 @@ write_row(const NorikvCampaignPlan *plan, FunctionCallInfo fcinfo)
 	NorikvEndAsOwner(&rights);
 }
 
-/* One with the same id may lead elsewhere, and this one would then never be told apart. */
+/*
+ * One with the same id may lead elsewhere, and this one would then never be told apart.
+ * What this PostgreSQL has won may be there still: the keeper is about to delete it.
+ */
 static void
 check_leader(NorikvConnection *connection, const NorikvCampaignPlan *plan)
 {
 	norikv_slice keys[2];
-	const norikv_entry *entry;
+	const norikv_entry *meta;
+	const norikv_entry *leader;
 	norikv_slice node = NORIKV_SLICE(plan->node);
 	NorikvCall *call;
 	bool leads;
 
 	NorikvElectionKeys(plan->election, keys);
-	call = NorikvStartGet(connection, keys[1], "strong");
-	NorikvFinish(call);
-	entry = norikv_call_entry(call->call);
-	leads = entry->version.index != 0 && entry->value.size == node.size &&
-			memcmp(entry->value.data, node.data, node.size) == 0;
+	call = NorikvStartMultiGet(connection, keys, lengthof(keys), "strong");
+	meta = NorikvFinishMultiGet(call, lengthof(keys));
+	leader = meta + 1;
+	leads = leader->version.index != 0 && leader->value.size == node.size &&
+			memcmp(leader->value.data, node.data, node.size) == 0 &&
+			!(meta->version.index != 0 && NorikvLeaseOfCampaign(meta->value));
 	NorikvFree(call);
 	if (leads)
 		ereport(ERROR, errcode(ERRCODE_OBJECT_IN_USE),
@@ -367,6 +430,17 @@ check_leader(NorikvConnection *connection, const NorikvCampaignPlan *plan)
 				errdetail("Another campaign has won with this id, or this one has before "
 						  "it ended; then the lease runs out by itself."),
 				errhint("Give each node an id of its own."));
+}
+
+/* The server's options, or the user mapping, may be others by now. */
+static bool
+is_at(const NorikvCampaign *campaign, const NorikvConnection *connection)
+{
+	int endpoint = NorikvEndpointAcquire(connection);
+	bool same = campaign->lease->endpoint == endpoint;
+
+	NorikvEndpointRelease(endpoint);
+	return same;
 }
 
 static bool
@@ -378,6 +452,46 @@ is_unchanged(const NorikvCampaign *campaign, const NorikvCampaignPlan *plan)
 		   strcmp(present->node, plan->node) == 0 &&
 		   strcmp(present->on_elected, plan->on_elected) == 0 &&
 		   strcmp(present->on_lost, plan->on_lost) == 0;
+}
+
+static bool
+is_intended(uint64 serial, bool starts)
+{
+	dlist_iter iter;
+
+	dlist_foreach(iter, &intents)
+	{
+		Intent *intent = dlist_container(Intent, node, iter.cur);
+
+		if (intent->campaign != NULL && intent->serial == serial &&
+			intent->starts == starts)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * The campaign as this transaction has left it: what it has begun counts, what it is to
+ * end does not. With the row locked, what else is pending is that of a transaction that
+ * has ended, and is about to say how; without one it may go on for long.
+ */
+static NorikvCampaign *
+find_present(const NorikvCampaignPlan *plan, bool locked, uint64 *serial)
+{
+	for (;;)
+	{
+		bool pending;
+		NorikvCampaign *found = NorikvCampaignFind(plan, serial, &pending);
+
+		if (found == NULL || is_intended(*serial, false))
+			return NULL;
+		if (!pending || is_intended(*serial, true))
+			return found;
+		if (!locked)
+			return NorikvCampaignFind(plan, serial, NULL);
+		CHECK_FOR_INTERRUPTS();
+		pg_usleep(1000);
+	}
 }
 
 static void
@@ -414,6 +528,7 @@ norikv_sql_campaign(PG_FUNCTION_ARGS)
 	NorikvCampaign *made;
 	uint64 present_serial;
 	uint64 serial;
+	bool moves;
 
 	plan_argument(fcinfo, connection, plan);
 	NorikvRequireKeeper("norikv.campaign()", "It stands for the election.");
@@ -421,12 +536,13 @@ norikv_sql_campaign(PG_FUNCTION_ARGS)
 	NorikvRequireTransactions(connection, "norikv.campaign()");
 	check_may_log_in();
 	write_row(plan, fcinfo);
-	present = NorikvCampaignFind(plan, &present_serial);
-	if (present != NULL && is_unchanged(present, plan))
+	present = find_present(plan, true, &present_serial);
+	moves = present != NULL && !is_at(present, connection);
+	if (present != NULL && !moves && is_unchanged(present, plan))
 		PG_RETURN_VOID();
-	if (present == NULL || strcmp(present->plan.node, plan->node) != 0)
+	if (present == NULL || moves || strcmp(present->plan.node, plan->node) != 0)
 		check_leader(connection, plan);
-	made = NorikvMakeCampaign(connection, plan, present, &serial);
+	made = NorikvMakeCampaign(connection, plan, &serial);
 	intend(made, serial, true);
 	if (present != NULL)
 		intend(present, present_serial, false);
@@ -456,8 +572,10 @@ norikv_sql_resign(PG_FUNCTION_ARGS)
 	if (found)
 		(void) NorikvRunPlan(&delete_plan, delete_sql, 3, types, args, NULL);
 	NorikvEndAsOwner(&rights);
-	campaign = found ? NorikvCampaignFind(plan, &serial) : NULL;
+	campaign = find_present(plan, found, &serial);
+	if (campaign != NULL && !found)
+		check_role(GetUserId(), campaign->plan.role, plan);
 	if (campaign != NULL)
 		intend(campaign, serial, false);
-	PG_RETURN_BOOL(NorikvResignByHand(connection, keys) || found);
+	PG_RETURN_BOOL(NorikvResignByHand(connection, keys) || found || campaign != NULL);
 }

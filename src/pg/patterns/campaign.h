@@ -10,12 +10,11 @@
 #define NORIKV_CAMPAIGNS_TABLE "campaigns"
 
 /*
- * A slot for it, pending; replaced, or NULL, may have the same node id. 22023 and 0A000
- * where it does not fit.
+ * A slot for it, pending. 22023 and 0A000 where it does not fit, 55006 where the node
+ * stands already.
  */
 extern NorikvCampaign *NorikvMakeCampaign(NorikvConnection *connection,
 										  const NorikvCampaignPlan *plan,
-										  const NorikvCampaign *replaced,
 										  uint64 *serial);
 /* An empty plan of this session's for an election: enough to find one. */
 extern void NorikvPlanFor(const NorikvConnection *connection, const char *election,

@@ -113,6 +113,22 @@ forget_won(Won *one)
 	pfree(one);
 }
 
+/* A session may elect in one election after the other, and never resign. */
+static void
+forget_ended(void)
+{
+	int64 now = NorikvBootTime();
+	dlist_mutable_iter iter;
+
+	dlist_foreach_modify(iter, &won)
+	{
+		Won *one = dlist_container(Won, node, iter.cur);
+
+		if (one->deadline < now)
+			forget_won(one);
+	}
+}
+
 static void
 keep_won(NorikvConnection *connection, norikv_slice key, norikv_version version,
 		 int64 deadline)
@@ -124,6 +140,7 @@ keep_won(NorikvConnection *connection, norikv_slice key, norikv_version version,
 		MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
 		char *copy = palloc(key.size);
 
+		forget_ended();
 		memcpy(copy, key.data, key.size);
 		one = palloc0(sizeof(Won));
 		one->scope = NorikvStoreScope(connection);
@@ -319,6 +336,7 @@ norikv_sql_is_leader(PG_FUNCTION_ARGS)
 	NorikvCampaign *campaign;
 	norikv_slice keys[2];
 	bool leads = false;
+	uint64 serial;
 	Won *one;
 
 	if (PG_ARGISNULL(0))
@@ -327,15 +345,9 @@ norikv_sql_is_leader(PG_FUNCTION_ARGS)
 	plan = palloc(sizeof(NorikvCampaignPlan));
 	NorikvPlanFor(connection, text_to_cstring(PG_GETARG_TEXT_PP(0)), plan);
 	NorikvElectionKeys(plan->election, keys);
-	campaign = NorikvCampaignFind(plan, NULL);
+	campaign = NorikvCampaignFind(plan, &serial, NULL);
 	if (campaign != NULL)
-	{
-		/* Held, so that the keeper does not free the lease meanwhile. */
-		NorikvCampaignLock(false);
-		leads = campaign->state == NORIKV_CAMPAIGN_STANDING &&
-				NorikvLeaseIsHeld(campaign->lease);
-		NorikvCampaignUnlock();
-	}
+		leads = NorikvCampaignLeads(campaign, serial);
 	one = leads ? NULL : find_won(connection, keys[LEADER]);
 	if (one != NULL)
 		leads = NorikvBootTime() < one->deadline;

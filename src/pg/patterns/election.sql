@@ -5,14 +5,16 @@ CREATE TABLE campaigns (
 	election text NOT NULL,
 	node_id text NOT NULL,
 	ttl interval NOT NULL,
-	role text NOT NULL,
+	role regrole NOT NULL,
 	on_elected text,
 	on_lost text,
 	PRIMARY KEY (server, tenant, election)
 );
 COMMENT ON TABLE campaigns
 IS 'elections that this database stands in; changed by campaign() and resign()';
-SELECT pg_catalog.pg_extension_config_dump('@extschema@.campaigns', '');
+-- By number a role that is gone could be another one where a dump is restored.
+SELECT pg_catalog.pg_extension_config_dump('@extschema@.campaigns',
+	'WHERE EXISTS (SELECT FROM pg_catalog.pg_roles WHERE pg_roles.oid OPERATOR(pg_catalog.=) role)');
 
 CREATE FUNCTION campaign(election text, node_id text DEFAULT NULL,
 	ttl interval DEFAULT '10 seconds', on_elected text DEFAULT NULL,

@@ -435,6 +435,9 @@ append_step(NorikvAttempt *attempt, void *arg)
 	if (id->present)
 	{
 		NorikvReadRecord(&id_rule, id, attempt->connection, &position);
+		if (position.version < 1)
+			NorikvRaiseBroken(attempt->connection, id->key, id_rule.what,
+							  "Its field \"version\" must be positive.");
 		appending->present = position.version;
 		return;
 	}

@@ -3,7 +3,7 @@
  *
  * inventory:<sku>					an item: its stock, what is reserved, and the holds
  * inventory:reservation:<uuid>		a reservation: {sku, quantity, createdAt, expiresAt}
- * inventory:reservation:key:<sku>:<idempotency key>
+ * inventory:reservation:key:<length of sku>:<sku>:<idempotency key>
  *									the reservation that a call with this key has made
  *
  * Item and reservation change in one Commit, so no crash leaves stock that nobody has.
@@ -284,14 +284,14 @@ reserve_step(NorikvAttempt *attempt, void *arg)
 	put_records(attempt, reserving, &reservation);
 }
 
-/* The idempotency key is one of this item's. */
+/* The idempotency key is one of this item's: both may have colons, hence the length. */
 static norikv_slice
 request_key(FunctionCallInfo fcinfo, const char *sku)
 {
 	const char *utf8 = pg_server_to_any(sku, strlen(sku), PG_UTF8);
 
-	return NorikvPatternKey(psprintf(REQUEST_PREFIX "%s:", utf8), PG_GETARG_DATUM(3),
-							"idempotency_key");
+	return NorikvPatternKey(psprintf(REQUEST_PREFIX "%zu:%s:", strlen(utf8), utf8),
+							PG_GETARG_DATUM(3), "idempotency_key");
 }
 
 /* sku, quantity, hold, idempotency_key */
@@ -370,6 +370,9 @@ end_step(NorikvAttempt *attempt, void *arg)
 	if (!record->present)
 		return;
 	NorikvReadRecord(&reservation_rule, record, attempt->connection, &reservation);
+	if (reservation.quantity < 0 || reservation.quantity > NORIKV_MAX_SAFE_INTEGER)
+		NorikvRaiseBroken(attempt->connection, record->key, reservation_rule.what,
+						  "Its quantity must be 0 to 9007199254740991.");
 	document = item_of(attempt, &reservation);
 	if (document == NULL)
 		return;

@@ -153,6 +153,12 @@ raise_no_item(norikv_slice key, const NorikvConnection *connection)
 			errhint("inventory_create() makes one."));
 }
 
+static bool
+is_safe(int64 number)
+{
+	return number >= -NORIKV_MAX_SAFE_INTEGER && number <= NORIKV_MAX_SAFE_INTEGER;
+}
+
 void
 NorikvReadItem(const NorikvDocument *document, const NorikvConnection *connection,
 			   NorikvItem *item)
@@ -160,8 +166,7 @@ NorikvReadItem(const NorikvDocument *document, const NorikvConnection *connectio
 	if (!document->present)
 		raise_no_item(document->key, connection);
 	NorikvReadRecord(&item_rule, document, connection, item);
-	if (Abs(item->quantity) > NORIKV_MAX_SAFE_INTEGER ||
-		Abs(item->reserved) > NORIKV_MAX_SAFE_INTEGER || item->restored < 0)
+	if (!is_safe(item->quantity) || !is_safe(item->reserved) || item->restored < 0)
 		NorikvRaiseBroken(connection, document->key, item_rule.what,
 						  "Its quantities must be integers up to 9007199254740991.");
 	if (!read_holds(item))

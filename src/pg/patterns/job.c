@@ -151,7 +151,7 @@ static Claim *
 make_claim(NorikvConnection *connection, norikv_slice key, uint64 period_ms,
 		   norikv_slice *value)
 {
-	Claim *claim = MemoryContextAllocZero(TopMemoryContext, sizeof(Claim));
+	Claim *claim = palloc0(sizeof(Claim));
 	char nonce[NORIKV_NONCE_SIZE + 1];
 	NorikvLeaseRequest request = {.kind = NORIKV_LEASE_JOB, .n_puts = 1, .keys = {key}};
 	Job job = {.state = STATE_CLAIMED, .owner = NorikvOwnerName(), .nonce = nonce};
@@ -167,7 +167,8 @@ make_claim(NorikvConnection *connection, norikv_slice key, uint64 period_ms,
 	*value = NorikvWriteRecord(&job_rule, &job, NULL);
 	request.values[0] = *value;
 	claim->lease = NorikvLeaseReserve(connection, &request, nonce);
-	return claim;
+	return memcpy(MemoryContextAlloc(TopMemoryContext, sizeof(Claim)), claim,
+				  sizeof(Claim));
 }
 
 /* Never throws. The keeper deletes what is in the store. */

@@ -15,6 +15,7 @@ typedef struct SharedCampaigns
 	LWLock *lock;
 	int n_slots;
 	bool loaded;
+	uint32 n_databases; /* whose rows have been read */
 	uint64 last_serial;
 	NorikvCampaign slots[FLEXIBLE_ARRAY_MEMBER];
 } SharedCampaigns;
@@ -148,8 +149,8 @@ NorikvCampaignStopAll(Oid database)
 	{
 		NorikvCampaign *campaign = &shared->slots[i];
 
-		if (campaign->plan.database != database ||
-			campaign->state == NORIKV_CAMPAIGN_FREE)
+		if (campaign->state == NORIKV_CAMPAIGN_FREE ||
+			(OidIsValid(database) && campaign->plan.database != database))
 			continue;
 		campaign->state = NORIKV_CAMPAIGN_STOPPING;
 		campaign->plan.database = InvalidOid;
@@ -158,6 +159,23 @@ NorikvCampaignStopAll(Oid database)
 	NorikvCampaignUnlock();
 	if (any)
 		NorikvKeeperWake(0);
+}
+
+void
+NorikvCampaignStopServer(Oid database, const char *server)
+{
+	NorikvCampaignLock(true);
+	for (int i = 0; i < shared->n_slots; i++)
+	{
+		NorikvCampaign *campaign = &shared->slots[i];
+
+		if (campaign->state != NORIKV_CAMPAIGN_FREE &&
+			campaign->plan.database == database &&
+			strcmp(campaign->plan.server, server) == 0)
+			campaign->state = NORIKV_CAMPAIGN_STOPPING;
+	}
+	NorikvCampaignUnlock();
+	NorikvKeeperWake(0);
 }
 
 /* ---- Looking for one ---- */
@@ -170,30 +188,47 @@ is_like(const NorikvCampaignPlan *a, const NorikvCampaignPlan *b)
 }
 
 NorikvCampaign *
-NorikvCampaignFind(const NorikvCampaignPlan *like, uint64 *serial)
+NorikvCampaignFind(const NorikvCampaignPlan *like, uint64 *serial, bool *pending)
 {
 	NorikvCampaign *found = NULL;
 
 	if (shared == NULL)
 		return NULL;
 	NorikvCampaignLock(false);
-	for (int i = 0; i < shared->n_slots && found == NULL; i++)
+	for (int i = 0; i < shared->n_slots; i++)
 	{
 		NorikvCampaign *campaign = &shared->slots[i];
 
-		if (campaign->state == NORIKV_CAMPAIGN_STANDING &&
+		if ((campaign->state == NORIKV_CAMPAIGN_STANDING ||
+			 (campaign->state == NORIKV_CAMPAIGN_PENDING && pending != NULL)) &&
+			(found == NULL || campaign->serial > found->serial) &&
 			is_like(&campaign->plan, like))
 			found = campaign;
 	}
-	if (found != NULL && serial != NULL)
+	if (found != NULL)
 		*serial = found->serial;
+	if (found != NULL && pending != NULL)
+		*pending = found->state == NORIKV_CAMPAIGN_PENDING;
 	NorikvCampaignUnlock();
 	return found;
 }
 
+/* The lock is held, so that the keeper does not free the lease meanwhile. */
 bool
-NorikvCampaignNodeStands(const NorikvCampaignPlan *plan, int endpoint,
-						 const NorikvCampaign *except)
+NorikvCampaignLeads(NorikvCampaign *campaign, uint64 serial)
+{
+	bool leads;
+
+	NorikvCampaignLock(false);
+	leads = campaign->serial == serial && campaign->state == NORIKV_CAMPAIGN_STANDING &&
+			NorikvLeaseIsHeld(campaign->lease);
+	NorikvCampaignUnlock();
+	return leads;
+}
+
+/* Those of the same key are of the same row, which is locked: one follows the other. */
+bool
+NorikvCampaignNodeStands(const NorikvCampaignPlan *plan, int endpoint)
 {
 	bool stands = false;
 
@@ -202,7 +237,7 @@ NorikvCampaignNodeStands(const NorikvCampaignPlan *plan, int endpoint,
 	{
 		NorikvCampaign *campaign = &shared->slots[i];
 
-		stands = campaign != except &&
+		stands = !is_like(&campaign->plan, plan) &&
 				 (campaign->state == NORIKV_CAMPAIGN_STANDING ||
 				  campaign->state == NORIKV_CAMPAIGN_PENDING) &&
 				 campaign->lease->endpoint == endpoint &&
@@ -223,4 +258,23 @@ void
 NorikvCampaignsLoaded(void)
 {
 	shared->loaded = true;
+}
+
+uint32
+NorikvCampaignDatabases(void)
+{
+	uint32 n;
+
+	NorikvCampaignLock(false);
+	n = shared->n_databases;
+	NorikvCampaignUnlock();
+	return n;
+}
+
+void
+NorikvCampaignDatabaseLoaded(void)
+{
+	NorikvCampaignLock(true);
+	shared->n_databases++;
+	NorikvCampaignUnlock();
 }

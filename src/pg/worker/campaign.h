@@ -62,6 +62,7 @@ typedef struct NorikvCampaign
 	NorikvCampaignPlan plan;
 	NorikvLease *lease; /* its own for all its life; in shared memory as well */
 	bool leads;			/* as far as events tell: the last one was "elected" */
+	int64 token;		/* of that one */
 	/* Events are made and run in order; those from first on are not yet run. */
 	uint64 first_event;
 	uint64 next_event;
@@ -82,16 +83,26 @@ extern NorikvCampaign *NorikvCampaignReserve(const NorikvCampaignPlan *plan,
 /* These never throw. */
 extern void NorikvCampaignStart(NorikvCampaign *campaign, uint64 serial);
 extern void NorikvCampaignStop(NorikvCampaign *campaign, uint64 serial);
-/* All of a database, or of one that is gone. */
+/* All of a database, or of one that is gone; InvalidOid: of all. No commands are run. */
 extern void NorikvCampaignStopAll(Oid database);
-/* The one of this database, server, tenant and election, and its serial; NULL: none. */
-extern NorikvCampaign *NorikvCampaignFind(const NorikvCampaignPlan *like, uint64 *serial);
-/* Whether one of these stands for the election as this node in this store. */
-extern bool NorikvCampaignNodeStands(const NorikvCampaignPlan *plan, int endpoint,
-									 const NorikvCampaign *except);
+/* All of a server in a database, as if each resigned. */
+extern void NorikvCampaignStopServer(Oid database, const char *server);
+/*
+ * The newest of this database, server, tenant and election that stands, or, with pending
+ * not NULL, that is pending: which of both, and its serial. NULL: there is none.
+ */
+extern NorikvCampaign *NorikvCampaignFind(const NorikvCampaignPlan *like, uint64 *serial,
+										  bool *pending);
+/* Whether the use of the slot with this serial stands, and leads at this moment. */
+extern bool NorikvCampaignLeads(NorikvCampaign *campaign, uint64 serial);
+/* Whether another one stands for the election as this node in this store. */
+extern bool NorikvCampaignNodeStands(const NorikvCampaignPlan *plan, int endpoint);
 /* Whether the rows of all databases have been read since PostgreSQL started. */
 extern bool NorikvCampaignsAreLoaded(void);
 extern void NorikvCampaignsLoaded(void);
+/* How many databases' rows have been read; one more. */
+extern uint32 NorikvCampaignDatabases(void);
+extern void NorikvCampaignDatabaseLoaded(void);
 
 /* ---- keeper_campaign.c ---- */
 

@@ -232,23 +232,35 @@ list_databases(void)
 	return databases;
 }
 
-/* False where PostgreSQL has no room for a process: the keeper tries again. */
+/*
+ * False where PostgreSQL has no room for a process, or one has not come to its end: the
+ * keeper tries again later. What has been found again by then is left as it is.
+ */
 static bool
 load_all(void)
 {
+	bool complete = true;
 	ListCell *cell;
 
 	foreach (cell, list_databases())
 	{
 		BackgroundWorkerHandle *handle;
+		uint32 before = NorikvCampaignDatabases();
 
 		if (!start_worker("NorikvCampaignsMain", "norikv campaigns",
 						  ObjectIdGetDatum(lfirst_oid(cell)), &handle))
+		{
+			ereport(WARNING, errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+					errmsg("campaigns cannot be found again: there is no room for a "
+						   "background worker"),
+					errhint("Raise \"max_worker_processes\" and restart PostgreSQL."));
 			return false;
+		}
 		if (WaitForBackgroundWorkerShutdown(handle) == BGWH_POSTMASTER_DIED)
 			proc_exit(1);
+		complete &= NorikvCampaignDatabases() != before;
 	}
-	return true;
+	return complete;
 }
 
 static char *
@@ -259,32 +271,49 @@ column(int i)
 	return value == NULL ? "" : value;
 }
 
-/* Of the first row of SPI's result. */
+static void
+copy_column(int i, const char *value, char *to, size_t room)
+{
+	if (strlcpy(to, value, room) >= room)
+		ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				errmsg("column \"%s\" of a campaign has more than %zu bytes",
+					   SPI_fname(SPI_tuptable->tupdesc, i), room - 1));
+}
+
+/* Of the first row of SPI's result: somebody may have written it by hand. */
 static void
 stand_again(void)
 {
-	Oid role = get_role_oid(column(6), false);
+	Oid role;
 	NorikvCampaignPlan *plan = palloc(sizeof(NorikvCampaignPlan));
 	NorikvConnection *connection;
 	NorikvCampaign *campaign;
 	uint64 serial;
 	Datum ttl;
 	bool is_null;
+	bool pending;
 
+	role = DatumGetObjectId(
+		SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 6, &is_null));
+	(void) GetUserNameFromId(role, false);
 	SetUserIdAndSecContext(role, SECURITY_LOCAL_USERID_CHANGE);
 	(void) set_config_option("norikv.tenant", column(2), PGC_SUSET, PGC_S_SESSION,
 							 GUC_ACTION_LOCAL, true, 0, false);
 	connection = NorikvGetNamedConnection(column(1));
 	NorikvPlanFor(connection, column(3), plan);
-	if (NorikvCampaignFind(plan, NULL) != NULL)
+	if (NorikvCampaignFind(plan, &serial, &pending) != NULL)
 		return;
-	strlcpy(plan->node, pg_server_to_any(column(4), strlen(column(4)), PG_UTF8),
-			sizeof(plan->node));
+	copy_column(4, pg_server_to_any(column(4), strlen(column(4)), PG_UTF8), plan->node,
+				sizeof(plan->node));
 	ttl = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 5, &is_null);
 	plan->ttl_ms = NorikvMillisecondsFromInterval(DatumGetIntervalP(ttl), "ttl");
-	strlcpy(plan->on_elected, column(7), sizeof(plan->on_elected));
-	strlcpy(plan->on_lost, column(8), sizeof(plan->on_lost));
-	campaign = NorikvMakeCampaign(connection, plan, NULL, &serial);
+	if (plan->ttl_ms < NORIKV_SHORTEST_LEASE_MS)
+		ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				errmsg("the ttl of a campaign must be at least %d ms",
+					   NORIKV_SHORTEST_LEASE_MS));
+	copy_column(7, column(7), plan->on_elected, sizeof(plan->on_elected));
+	copy_column(8, column(8), plan->on_lost, sizeof(plan->on_lost));
+	campaign = NorikvMakeCampaign(connection, plan, &serial);
 	NorikvCampaignStart(campaign, serial);
 }
 
@@ -357,6 +386,7 @@ load_database(void)
 	}
 	PopActiveSnapshot();
 	CommitTransactionCommand();
+	NorikvCampaignDatabaseLoaded();
 }
 
 void

@@ -25,6 +25,7 @@
 #include "storage/pmsignal.h"
 #include "storage/proc.h"
 #include "utils/guc.h"
+#include "utils/pidfile.h"
 #include "utils/memutils.h"
 
 #include "campaign.h"
@@ -403,6 +404,23 @@ sleep_until(int64 next)
 	if (events & WL_POSTMASTER_DEATH)
 		end_without_postmaster();
 	ResetLatch(MyLatch);
+}
+
+/* The postmaster says so in its lock file before it tells anybody else. */
+bool
+NorikvPostgresStops(void)
+{
+	FILE *file = fopen("postmaster.pid", "r");
+	char line[MAXPGPATH] = "";
+	int n = 0;
+
+	if (file == NULL)
+		return false;
+	while (n < LOCK_FILE_LINE_PM_STATUS && fgets(line, sizeof(line), file) != NULL)
+		n++;
+	fclose(file);
+	return n == LOCK_FILE_LINE_PM_STATUS &&
+		   strncmp(line, PM_STATUS_STOPPING, strlen(PM_STATUS_STOPPING)) == 0;
 }
 
 /* Asked to end: what the modules want to finish, and what backends leave meanwhile. */

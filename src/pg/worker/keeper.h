@@ -24,6 +24,9 @@ extern bool NorikvKeeperRuns(void);
 
 /* ---- In the keeper: all signals are blocked while a step runs ---- */
 
+/* Whether the whole of PostgreSQL is shutting down. */
+extern bool NorikvPostgresStops(void);
+
 #define NORIKV_KEEPER_NEVER PG_INT64_MAX
 
 typedef struct NorikvKeeperModule

@@ -26,7 +26,8 @@
 #define NO_CLIENT_PAUSE_MS 50
 #define WORKER_LOOK_MS 50	 /* while a process runs commands */
 #define NO_WORKER_PAUSE_MS 1000 /* where PostgreSQL has no room for one */
-#define LOAD_PAUSE_MS 5000
+#define LOAD_PAUSE_MS 1000
+#define LONGEST_LOAD_PAUSE_MS (5 * 60 * 1000)
 
 enum
 {
@@ -39,6 +40,7 @@ typedef struct Stand
 {
 	NorikvKeeperCall call;
 	uint64 serial;	/* of the campaign; 0: none */
+	NorikvCampaignState state; /* as it was when the step began */
 	bool taking;	/* the call is a Commit, else a MultiGet */
 	NorikvCacheWrite cache_write;
 	int64 sent_at;
@@ -50,6 +52,7 @@ typedef struct Stand
 static Stand *stands; /* one for each slot: calls in lists must not move */
 static BackgroundWorkerHandle *loader = NULL;
 static int64 load_at = 0;
+static int64 load_pause = LOAD_PAUSE_MS;
 
 static norikv_slice
 key_of(const NorikvLease *lease, int i)
@@ -160,7 +163,7 @@ finish_reading(NorikvCampaign *campaign, Stand *stand, int64 now)
 			versions[i] = entries[i].version;
 	}
 	NorikvKeeperDrop(&stand->call);
-	if (take && campaign->state == NORIKV_CAMPAIGN_STANDING)
+	if (take && stand->state == NORIKV_CAMPAIGN_STANDING)
 		start_taking(campaign, stand, versions);
 }
 
@@ -210,8 +213,10 @@ queue_change(NorikvCampaign *campaign, bool leads)
 	if (campaign->leads != leads && has_room(campaign))
 	{
 		campaign->leads = leads;
+		if (leads)
+			campaign->token = campaign->lease->token;
 		campaign->events[campaign->next_event % NORIKV_CAMPAIGN_EVENTS] =
-			(NorikvCampaignEvent){.elected = leads, .token = campaign->lease->token};
+			(NorikvCampaignEvent){.elected = leads, .token = campaign->token};
 		campaign->next_event++;
 	}
 	NorikvCampaignUnlock();
@@ -293,11 +298,11 @@ look_after(NorikvCampaign *campaign, Stand *stand, int slot, int64 now)
 		else
 			finish_reading(campaign, stand, now);
 	}
-	leads = campaign->state == NORIKV_CAMPAIGN_STANDING &&
+	leads = stand->state == NORIKV_CAMPAIGN_STANDING &&
 			NorikvLeaseIsHeld(campaign->lease);
 	queue_change(campaign, leads);
 	at = run_events(campaign, stand, slot, now);
-	if (campaign->state == NORIKV_CAMPAIGN_STOPPING)
+	if (stand->state == NORIKV_CAMPAIGN_STOPPING)
 		return end_campaign(campaign, stand, at);
 	if (leads)
 		return Min(at, campaign->lease->deadline);
@@ -327,11 +332,12 @@ load_campaigns(int64 now)
 		loader = NULL;
 		if (NorikvCampaignsAreLoaded())
 			return NORIKV_KEEPER_NEVER;
-		load_at = now + LOAD_PAUSE_MS;
+		load_at = now + load_pause;
+		load_pause = Min(load_pause * 2, LONGEST_LOAD_PAUSE_MS);
 	}
 	if (now >= load_at)
 	{
-		load_at = now + LOAD_PAUSE_MS;
+		load_at = now + load_pause;
 		if (NorikvStartLoadWorker(&loader))
 			return now + WORKER_LOOK_MS;
 	}
@@ -352,36 +358,72 @@ start_campaigns(void)
 									NorikvCampaignSlots() * sizeof(Stand));
 }
 
+/*
+ * Only this process frees a campaign that stands or stops: what has been seen so stays
+ * so while the step lasts.
+ */
+static void
+look_at_states(void)
+{
+	NorikvCampaignLock(false);
+	for (int i = 0; i < NorikvCampaignSlots(); i++)
+	{
+		NorikvCampaign *campaign = NorikvCampaignSlot(i);
+		Stand *stand = &stands[i];
+
+		stand->state = campaign->state;
+		if (stand->state == NORIKV_CAMPAIGN_FREE ||
+			stand->state == NORIKV_CAMPAIGN_PENDING || stand->serial == campaign->serial)
+			continue;
+		stand->serial = campaign->serial;
+		stand->next_at = stand->worker_at = 0;
+	}
+	NorikvCampaignUnlock();
+}
+
 static int64
 step_campaigns(int64 now)
 {
 	int64 next = load_campaigns(now);
 
+	look_at_states();
 	for (int i = 0; i < NorikvCampaignSlots(); i++)
 	{
 		NorikvCampaign *campaign = NorikvCampaignSlot(i);
 		Stand *stand = &stands[i];
 		int64 at;
 
-		/* Only this process takes them out of these two states. */
-		if (campaign->state != NORIKV_CAMPAIGN_STANDING &&
-			campaign->state != NORIKV_CAMPAIGN_STOPPING)
+		if (stand->state != NORIKV_CAMPAIGN_STANDING &&
+			stand->state != NORIKV_CAMPAIGN_STOPPING)
 			continue;
-		if (stand->serial != campaign->serial)
-		{
-			stand->serial = campaign->serial;
-			stand->next_at = stand->worker_at = 0;
-		}
 		at = look_after(campaign, stand, i, now);
 		next = Min(next, at);
 	}
 	return next;
 }
 
+/*
+ * Where only the keeper ends, its successor goes on. Where PostgreSQL does, another can
+ * lead at once: the rows stay, and commands are not run any more.
+ */
 static bool
 campaigns_are_busy(int64 now, int64 asked_at)
 {
-	return false;
+	static bool stopped = false;
+	bool busy = false;
+
+	if (!stopped && NorikvPostgresStops())
+	{
+		NorikvCampaignStopAll(InvalidOid);
+		stopped = true;
+	}
+	for (int i = 0; stopped && i < NorikvCampaignSlots(); i++)
+	{
+		const NorikvCampaign *campaign = NorikvCampaignSlot(i);
+
+		busy |= campaign->state == NORIKV_CAMPAIGN_STOPPING && campaign->lease != NULL;
+	}
+	return busy;
 }
 
 const NorikvKeeperModule NorikvCampaignModule = {

@@ -7,6 +7,7 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "storage/ipc.h"
@@ -189,6 +190,23 @@ NorikvLeaseIsOurs(const NorikvLease *lease, norikv_slice value)
 		   memmem(value.data, value.size, lease->nonce, NORIKV_NONCE_SIZE) != NULL;
 }
 
+bool
+NorikvLeaseOfCampaign(norikv_slice value)
+{
+	bool found = false;
+
+	LWLockAcquire(shared->lock, LW_SHARED);
+	for (int i = 0; i < shared->n_used && !found; i++)
+	{
+		const NorikvLease *lease = &shared->slots[i];
+
+		found = lease->state != NORIKV_LEASE_FREE &&
+				lease->kind == NORIKV_LEASE_CAMPAIGN && NorikvLeaseIsOurs(lease, value);
+	}
+	LWLockRelease(shared->lock);
+	return found;
+}
+
 static bool
 set_values(NorikvLease *lease, const norikv_slice *values)
 {
@@ -250,10 +268,15 @@ fill(NorikvLease *lease, const NorikvConnection *connection,
 	lease->acquired_at = 0;
 }
 
-/* What this process still holds goes to the keeper. FATAL comes here, too. */
+/*
+ * What this process still holds goes to the keeper. FATAL comes here, too, and before a
+ * transaction is rolled back: what it holds is its own to give back, and once only, for
+ * by then another process may have the slot.
+ */
 static void
 release_at_exit(int code, Datum arg)
 {
+	AbortOutOfAnyTransaction();
 	for (int i = NorikvLeaseSlots() - 1; i >= 0; i--)
 	{
 		NorikvLease *lease = &shared->slots[i];
