@@ -401,12 +401,10 @@ write_row(const NorikvCampaignPlan *plan, FunctionCallInfo fcinfo)
 	NorikvEndAsOwner(&rights);
 }
 
-/*
- * One with the same id may lead elsewhere, and this one would then never be told apart.
- * What this PostgreSQL has won may be there still: the keeper is about to delete it.
- */
-static void
-check_leader(NorikvConnection *connection, const NorikvCampaignPlan *plan)
+/* Whether this node leads, by a lease that is none of this PostgreSQL's; its version. */
+static bool
+leads_elsewhere(NorikvConnection *connection, const NorikvCampaignPlan *plan,
+				norikv_version *version)
 {
 	norikv_slice keys[2];
 	const norikv_entry *meta;
@@ -422,8 +420,25 @@ check_leader(NorikvConnection *connection, const NorikvCampaignPlan *plan)
 	leads = leader->version.index != 0 && leader->value.size == node.size &&
 			memcmp(leader->value.data, node.data, node.size) == 0 &&
 			!(meta->version.index != 0 && NorikvLeaseOfCampaign(meta->value));
+	*version = leader->version;
 	NorikvFree(call);
-	if (leads)
+	return leads;
+}
+
+/*
+ * One with the same id may lead elsewhere, and this one would then never be told apart.
+ * What this PostgreSQL has won may be there still, until the keeper has deleted it, and
+ * forgets the lease then: so what is no lease's has to be there a second time.
+ */
+static void
+check_leader(NorikvConnection *connection, const NorikvCampaignPlan *plan)
+{
+	norikv_version version;
+	norikv_version again;
+
+	if (leads_elsewhere(connection, plan, &version) &&
+		leads_elsewhere(connection, plan, &again) && again.term == version.term &&
+		again.index == version.index)
 		ereport(ERROR, errcode(ERRCODE_OBJECT_IN_USE),
 				errmsg("node \"%s\" leads election \"%s\" already", plan->node,
 					   plan->election),
