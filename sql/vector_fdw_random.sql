@@ -127,8 +127,9 @@ BEGIN
 	IF answer(drawn, remote) <> '(0)' THEN
 		RETURN drawn;
 	END IF;
-	-- In their order, by id where the distance is one.
+	-- In their order, by id where the distance is one: a sort would have no order there.
 	IF kind.exact THEN
+		SET LOCAL enable_sort = off;
 		drawn := format('SELECT %s FROM TABLE WHERE %s ORDER BY %s', shown, condition, near);
 		IF answer(drawn || ' ' || bounds, remote) <> answer(drawn || ', id ' || bounds, local) THEN
 			RETURN drawn || ' ' || bounds;
@@ -138,6 +139,7 @@ BEGIN
 		IF answer(drawn || ' LIMIT 3) t', remote) <> answer(drawn || ', id LIMIT 3) t', local) THEN
 			RETURN drawn;
 		END IF;
+		SET LOCAL enable_sort = on;
 	END IF;
 	RETURN NULL;
 END $$;

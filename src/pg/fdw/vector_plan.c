@@ -190,7 +190,8 @@ first_page(const PlannerInfo *root, double tuples, double rows)
 {
 	double wanted = root->limit_tuples;
 
-	if (wanted <= 0)
+	/* What joins leave out is not known here. */
+	if (wanted <= 0 || bms_membership(root->all_baserels) == BMS_MULTIPLE)
 		return DEFAULT_PAGE;
 	if (rows < tuples)
 		wanted = wanted * tuples / Max(rows, 1);

@@ -33,6 +33,25 @@ delete_in_buffer(NorikvTable *table, NorikvConnection *connection, CommandId cid
 }
 
 static void
+take_results(const NorikvCall *call, const norikv_operation_result *results,
+			 size_t n_results)
+{
+	const norikv_operation_result *failed = NULL;
+	int64 n_deleted = 0;
+
+	for (size_t i = 0; i < n_results; i++)
+	{
+		if (results[i].code == NORIKV_OK)
+			n_deleted++;
+		else if (failed == NULL)
+			failed = &results[i];
+	}
+	NorikvCountWritten(n_deleted);
+	if (failed != NULL)
+		NorikvRaiseResult(failed, &call->subject);
+}
+
+static void
 delete_at_once(const NorikvTable *table, NorikvConnection *connection,
 			   const norikv_entry *entries, size_t n)
 {
@@ -54,12 +73,7 @@ delete_at_once(const NorikvTable *table, NorikvConnection *connection,
 		call = NorikvStartCommit(connection, operations, n_operations, false);
 		NorikvFinish(call);
 		results = norikv_call_results(call->call, &n_results);
-		for (size_t i = 0; i < n_results; i++)
-		{
-			if (results[i].code != NORIKV_OK)
-				NorikvRaiseResult(&results[i], &call->subject);
-		}
-		NorikvCountWritten(n_results);
+		take_results(call, results, n_results);
 		NorikvFree(call);
 	}
 	pfree(operations);
