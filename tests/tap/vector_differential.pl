@@ -16,7 +16,7 @@ use Test::More;
 use Differential;
 use NorikvTest;
 
-my $statements = $ENV{NORIKV_STATEMENTS} // ($ENV{NORIKV_STRESS} ? 20_000 : 1_500);
+my $statements = $ENV{NORIKV_STATEMENTS} // ($ENV{NORIKV_STRESS} ? 30_000 : 3_000);
 my $seed = $ENV{NORIKV_SEED} // int(rand(1_000_000_000));
 note "NORIKV_SEED=$seed";
 srand($seed);
@@ -169,7 +169,7 @@ compare_statements(
 	statement => \&statement,
 	cursor => \&cursor,
 	# A sort, where it is cheaper, has no order of its own for rows of one distance.
-	settings => "SET search_path = public, norikv;\nSET enable_sort = off;\n",
+	settings => "SET search_path = public, norikv;\nSET enable_sort = off;\nSET jit = off;\n",
 	whole => 'SELECT id, v FROM T ORDER BY id',
 	statements => $statements,
 	seed => $seed);
