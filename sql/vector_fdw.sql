@@ -77,6 +77,20 @@ SELECT n, (SELECT id FROM points WHERE id <> 'p' || n ORDER BY place <-> q LIMIT
 EXPLAIN (costs off) SELECT n, id FROM points JOIN queries ON id = 'p' || n ORDER BY place <-> '{4,0}' LIMIT 2;
 SELECT n, id, distance FROM points JOIN queries ON id = 'p' || n ORDER BY place <-> '{4,0}' LIMIT 2;
 SELECT n, id, distance FROM queries LEFT JOIN points ON id = 'p' || n WHERE n > 7 ORDER BY n;
+-- Partitions, and what is put together otherwise: searches that are merged.
+SELECT vector_create_index('vfdw more', 2, 'euclidean', 'hnsw');
+CREATE TABLE parted (id text COLLATE "C", place real[], far real) PARTITION BY LIST (substr(id, 1, 1));
+CREATE FOREIGN TABLE part_p (id text OPTIONS (key 'true') COLLATE "C", place real[] OPTIONS (vector 'true'), far real OPTIONS (distance 'true')) SERVER vector_server OPTIONS (namespace 'vfdw');
+CREATE FOREIGN TABLE part_q (id text OPTIONS (key 'true') COLLATE "C", place real[] OPTIONS (vector 'true'), far real OPTIONS (distance 'true')) SERVER vector_server OPTIONS (namespace 'vfdw more');
+ALTER TABLE parted ATTACH PARTITION part_p FOR VALUES IN ('p');
+ALTER TABLE parted ATTACH PARTITION part_q FOR VALUES IN ('q');
+INSERT INTO parted SELECT 'q' || i, ARRAY[i + 0.4, 0] FROM generate_series(0, 9) i;
+EXPLAIN (costs off) SELECT id, far FROM parted ORDER BY place <-> '{5,0}' LIMIT 4;
+SELECT id, round(far::numeric, 3) AS far FROM parted ORDER BY place <-> '{5,0}' LIMIT 4;
+SELECT id FROM (SELECT * FROM part_p UNION ALL SELECT * FROM part_q) u ORDER BY place <-> '{5,0}' LIMIT 4;
+SELECT id, row_number() OVER (ORDER BY place <-> '{5,0}') FROM part_q LIMIT 2;
+SELECT vector_drop_index('vfdw more');
+DROP TABLE parted;
 -- Cursors, and rows behind the first page.
 BEGIN;
 DECLARE near CURSOR FOR SELECT id, distance FROM points ORDER BY place <-> '{9,0}';
