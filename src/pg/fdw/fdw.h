@@ -262,8 +262,9 @@ typedef struct NorikvKeySet
 } NorikvKeySet;
 
 /*
- * To be called with max_key set. kinds and types are those of the conditions that have an operand, operands their
- * ExprStates. What is found lives in the current memory context.
+ * To be called with max_key set. kinds and types are those of the conditions that have
+ * an operand, operands their ExprStates. What is found lives in the current memory
+ * context.
  */
 extern void NorikvEvaluateConditions(const NorikvTable *table, List *kinds, List *types,
 									 List *operands, ExprContext *context,

@@ -402,7 +402,8 @@ name_ids(NorikvSource *source, const norikv_entry *listed, size_t n_listed)
 		 source->change = NorikvBufferNext(&source->iterator, &source->change_key))
 		ids[n++] = source->change_key;
 	qsort(ids, n, sizeof(norikv_slice), compare_slices);
-	source->ids = (NorikvKeySet){.lookup = true, .keys = ids, .max_key = NORIKV_MAX_VECTOR_ID};
+	source->ids =
+		(NorikvKeySet){.lookup = true, .keys = ids, .max_key = NORIKV_MAX_VECTOR_ID};
 	for (size_t i = 0; i < n; i++)
 	{
 		if (i == 0 || NorikvCompareKeys(ids[i], ids[source->ids.n_keys - 1]) != 0)

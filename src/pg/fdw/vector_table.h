@@ -54,7 +54,10 @@ extern bool NorikvAskForIndex(NorikvTable *table, NorikvConnection *connection,
 extern NorikvCall *NorikvStartEntries(NorikvConnection *connection, norikv_slice space,
 									  const norikv_slice *keys, size_t n_keys,
 									  const char *consistency);
-/* One for each key, in their order, in the current memory context; version index 0: absent. */
+/*
+ * One for each key, in their order, in the current memory context; version index 0:
+ * absent.
+ */
 extern const norikv_entry *NorikvFinishEntries(NorikvCall *call, norikv_slice space,
 											   size_t n_keys);
 extern void NorikvFreeEntries(const norikv_entry *entries, norikv_slice space);

@@ -139,8 +139,8 @@ extern NorikvReadCheck *NorikvReadSetChecks(NorikvReadSet *set, NorikvBuffer *bu
 /* ---- commit.c: sends a buffer ---- */
 
 /*
- * All that commits with this buffer, which is the first of them. sent_before: servers that have committed for this transaction
- * already, or NULL.
+ * All that commits with this buffer, which is the first of them. sent_before: servers
+ * that have committed for this transaction already, or NULL.
  */
 extern void NorikvBufferFlush(NorikvBuffer *buffer, const char *sent_before);
 /* 40001: somebody else changed a key that this transaction has read. */
