@@ -203,7 +203,7 @@ SQL
 		sprintf('one backend: %.0f/s', $one), $ratio, [ '>=', 1.7 ]);
 }
 
-# All bytes are read for each query; it is the same for both.
+# The mean of 20, one after the other: all are more bytes than a cache has.
 sub measure_exact
 {
 	my ($rounds, $postgres) = @_;
@@ -214,12 +214,16 @@ sub measure_exact
 SELECT vector_create_index('exact', $dimensions, 'euclidean', 'brute_force');
 SELECT vector_insert_many('exact', array_agg(id), array_agg(embedding)) FROM vectors;
 SQL
-	my ($exact, $read, $ratio) = alternate(2 * $rounds,
-		sub { seconds_of($postgres, "$search") / 20 * 1e3 },
-		sub { peers('read')->{ms} });
+	for my $case ([ 'reading the bytes once', 'read', 2 ], [ 'faiss', 'exact', 1 ])
+	{
+		my ($against, $command, $limit) = @$case;
+		my ($exact, $theirs, $ratio) = alternate($rounds,
+			sub { seconds_of($postgres, $search) / 20 * 1e3 },
+			sub { peers($command)->{ms} });
 
-	row('exact search over 100,000 × 128', sprintf('%.1f ms', $exact),
-		sprintf('reading the bytes once: %.1f ms', $read), $ratio, [ '<=', 2 ]);
+		row('exact search over 100,000 × 128', sprintf('%.1f ms', $exact),
+			sprintf("$against: %.1f ms", $theirs), $ratio, [ '<=', $limit ]);
+	}
 }
 
 # From the start of the server to the first answer, which is the one it gave before.
@@ -230,6 +234,8 @@ sub measure_restart
 SELECT string_agg(id, ' ') FROM vector_search('hnsw',
 	(SELECT embedding FROM queries WHERE n = 0), 10)
 SQL
+	# One index is what is read again.
+	sql($postgres, "SELECT vector_drop_index('exact')");
 	my $before = sql($postgres, $search);
 
 	sql($postgres, <<"SQL");
