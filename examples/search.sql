@@ -29,6 +29,25 @@ FROM norikv.document_search('web server written in a scripting language', 5);
 SELECT namespace, dimensions, distance, index_type, vectors FROM norikv.vector_indexes();
 
 \echo
+\echo '===== The same vectors as a table: ordered by distance, filtered, joined'
+\echo
+CREATE FOREIGN TABLE described_vector (
+	id text OPTIONS (key 'true') COLLATE "C",
+	embedding real[] OPTIONS (vector 'true'),
+	distance real OPTIONS (distance 'true')
+) SERVER norikv OPTIONS (namespace 'documents');
+PREPARE like_this(text) AS
+SELECT id, section, round(distance::numeric, 2) AS distance
+FROM described_vector JOIN described ON name = id
+WHERE section <> 'libs'
+ORDER BY embedding OPERATOR(norikv.<=>) (SELECT norikv.embed($1)) LIMIT 5;
+EXECUTE like_this('compression');
+\echo
+EXPLAIN (COSTS OFF)
+SELECT id FROM described_vector
+ORDER BY embedding OPERATOR(norikv.<=>) (SELECT norikv.embed('compression')) LIMIT 5;
+
+\echo
 \echo '===== Near-duplicates'
 \echo
 SELECT is_duplicate, duplicate_of, round(similarity::numeric, 2) AS similarity
