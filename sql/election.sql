@@ -132,6 +132,9 @@ CREATE SERVER regress_norikv_campaigns FOREIGN DATA WRAPPER norikv OPTIONS (node
 SET norikv.server = 'regress_norikv_campaigns';
 SELECT norikv.campaign('moves', 'node-1', '2 seconds');
 SELECT pg_temp.await($$norikv.is_leader('moves')$$);
+RESET norikv.server;
+SELECT norikv.campaign('moves', 'node-1', '2 seconds');
+SET norikv.server = 'regress_norikv_campaigns';
 ALTER SERVER regress_norikv_campaigns OPTIONS (SET timeout '5s');
 SELECT count(*) AS leases FROM norikv.locks_held WHERE kind = 'campaign';
 SELECT norikv.campaign('moves', 'node-1', '2 seconds');

@@ -401,7 +401,7 @@ write_row(const NorikvCampaignPlan *plan, FunctionCallInfo fcinfo)
 	NorikvEndAsOwner(&rights);
 }
 
-/* Whether this node leads, by a lease that is none of this PostgreSQL's; its version. */
+/* Whether this node leads, by a lease that does not give way to this one; its version. */
 static bool
 leads_elsewhere(NorikvConnection *connection, const NorikvCampaignPlan *plan,
 				norikv_version *version)
@@ -419,7 +419,7 @@ leads_elsewhere(NorikvConnection *connection, const NorikvCampaignPlan *plan,
 	leader = meta + 1;
 	leads = leader->version.index != 0 && leader->value.size == node.size &&
 			memcmp(leader->value.data, node.data, node.size) == 0 &&
-			!(meta->version.index != 0 && NorikvLeaseOfCampaign(meta->value));
+			!(meta->version.index != 0 && NorikvCampaignGivesWay(plan, meta->value));
 	*version = leader->version;
 	NorikvFree(call);
 	return leads;

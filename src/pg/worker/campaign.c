@@ -248,6 +248,26 @@ NorikvCampaignNodeStands(const NorikvCampaignPlan *plan, int endpoint)
 	return stands;
 }
 
+/* First its slot is the campaign's only, then the keeper's to delete. */
+bool
+NorikvCampaignGivesWay(const NorikvCampaignPlan *plan, norikv_slice meta)
+{
+	bool gives_way = false;
+
+	NorikvCampaignLock(false);
+	for (int i = 0; i < shared->n_slots && !gives_way; i++)
+	{
+		NorikvCampaign *campaign = &shared->slots[i];
+
+		gives_way = campaign->state != NORIKV_CAMPAIGN_FREE && campaign->lease != NULL &&
+					(campaign->state == NORIKV_CAMPAIGN_STOPPING ||
+					 is_like(&campaign->plan, plan)) &&
+					NorikvLeaseIsOurs(campaign->lease, meta);
+	}
+	NorikvCampaignUnlock();
+	return gives_way || NorikvLeaseIsReleased(meta);
+}
+
 bool
 NorikvCampaignsAreLoaded(void)
 {

@@ -97,6 +97,11 @@ extern NorikvCampaign *NorikvCampaignFind(const NorikvCampaignPlan *like, uint64
 extern bool NorikvCampaignLeads(NorikvCampaign *campaign, uint64 serial);
 /* Whether another one stands for the election as this node in this store. */
 extern bool NorikvCampaignNodeStands(const NorikvCampaignPlan *plan, int endpoint);
+/*
+ * Whether the document is of a campaign's lease that is given up, or that of a campaign
+ * of this database, server, tenant and election.
+ */
+extern bool NorikvCampaignGivesWay(const NorikvCampaignPlan *plan, norikv_slice meta);
 /* Whether the rows of all databases have been read since PostgreSQL started. */
 extern bool NorikvCampaignsAreLoaded(void);
 extern void NorikvCampaignsLoaded(void);

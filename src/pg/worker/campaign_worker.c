@@ -229,6 +229,8 @@ list_databases(void)
 	table_close(relation, AccessShareLock);
 	PopActiveSnapshot();
 	CommitTransactionCommand();
+	/* Of a database and a copy of it, the first to stand is the older. */
+	list_sort(databases, list_oid_cmp);
 	return databases;
 }
 

@@ -278,7 +278,9 @@ end_campaign(NorikvCampaign *campaign, Stand *stand, int64 at)
 	if (campaign->lease != NULL)
 	{
 		NorikvLeaseRelease(campaign->lease);
+		NorikvCampaignLock(true);
 		campaign->lease = NULL;
+		NorikvCampaignUnlock();
 	}
 	if (campaign->first_event == campaign->next_event)
 		free_campaign(campaign, stand);

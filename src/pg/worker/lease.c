@@ -191,7 +191,7 @@ NorikvLeaseIsOurs(const NorikvLease *lease, norikv_slice value)
 }
 
 bool
-NorikvLeaseOfCampaign(norikv_slice value)
+NorikvLeaseIsReleased(norikv_slice value)
 {
 	bool found = false;
 
@@ -200,8 +200,8 @@ NorikvLeaseOfCampaign(norikv_slice value)
 	{
 		const NorikvLease *lease = &shared->slots[i];
 
-		found = lease->state != NORIKV_LEASE_FREE &&
-				lease->kind == NORIKV_LEASE_CAMPAIGN && NorikvLeaseIsOurs(lease, value);
+		found = lease->state == NORIKV_LEASE_RELEASING &&
+				NorikvLeaseIsOurs(lease, value);
 	}
 	LWLockRelease(shared->lock);
 	return found;

@@ -164,8 +164,8 @@ extern void NorikvLeaseRelease(NorikvLease *lease);
 /* Whether it is held at this moment. */
 extern bool NorikvLeaseIsHeld(const NorikvLease *lease);
 extern void NorikvLeaseMarkLost(NorikvLease *lease);
-/* Whether the bytes hold the nonce of a campaign's lease that this PostgreSQL has. */
-extern bool NorikvLeaseOfCampaign(norikv_slice value);
+/* Whether the bytes hold the nonce of a lease that the keeper is about to delete. */
+extern bool NorikvLeaseIsReleased(norikv_slice value);
 
 /* Slots below this number may be in use. */
 extern int NorikvLeaseSlots(void);
