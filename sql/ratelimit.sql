@@ -89,6 +89,10 @@ BEGIN
         END;
     END LOOP;
 END $$;
+-- Counts whose sum is out of range are too many, not few.
+SELECT norikv.put('ratelimit-b:rl:o', '{"buckets":[' || string_agg('9007199254740991,9007199254740991', ',') || ']}') IS NOT NULL AS put
+  FROM generate_series(1, 1100);
+SELECT allowed, remaining FROM norikv.rate_limit_peek('rl:o', 9007199254740991, '1 hour');
 SELECT norikv.put('ratelimit:rl:x', '\x5b31005d'::bytea) IS NOT NULL AS put;
 SELECT norikv.rate_limit('rl:x', 5, '1 hour');
 

@@ -36,7 +36,7 @@ static void
 clock_start(store_time *clock, fixture *fix, uint64_t bound_ms)
 {
 	fix->clock = (engine_clock) {wall_of, boot_of, fix};
-	store_time_start(clock, &fix->clock, bound_ms);
+	store_time_start(clock, &fix->clock, &(store_time_mark) {.bound_ms = bound_ms});
 	store_time_set_bound(clock, UINT64_MAX);
 }
 
@@ -88,6 +88,7 @@ test_clock_never_passes_its_bound(void **state)
 {
 	fixture		fix = {0};
 	store_time	clock;
+	store_time_mark mark;
 	uint64_t	bound;
 
 	(void) state;
@@ -95,13 +96,14 @@ test_clock_never_passes_its_bound(void **state)
 	clock_start(&clock, &fix, 0);
 	store_time_set_bound(&clock, 0);
 	assert_int_equal(store_time_now_ms(&clock), 0);
-	bound = store_time_next_bound(&clock);
+	assert_true(store_time_next_bound(&clock, &mark));
+	bound = mark.bound_ms;
 	assert_int_equal(bound, 1000000 + STORE_TIME_BOUND_AHEAD_MS);
 	store_time_set_bound(&clock, bound);
 	assert_int_equal(store_time_now_ms(&clock), 1000000);
-	assert_int_equal(store_time_next_bound(&clock), 0);
+	assert_false(store_time_next_bound(&clock, &mark));
 	clock_pass(&clock, &fix, 6, 1);
-	assert_int_not_equal(store_time_next_bound(&clock), 0);
+	assert_true(store_time_next_bound(&clock, &mark));
 	clock_pass(&clock, &fix, 600, 1);
 	assert_int_equal(store_time_now_ms(&clock), bound);
 }
@@ -221,6 +223,67 @@ test_crash_revives_nothing(void **state)
 	assert_value(fix->engine, "long", "1");
 	/* after 1/2, and what the sweep may have taken for "short" */
 	assert_in_range(put_text(fix->engine, "k", "").index, 3, 4);
+}
+
+/* Opens the store, is there for a second, and crashes; the store time shown last. */
+static uint64_t
+time_at_crash(fixture *fix, bool first, bool *held)
+{
+	struct
+	{
+		uint64_t	shown;
+		bool		held;
+	}			seen;
+	int			ends[2];
+	pid_t		child;
+
+	assert_int_equal(pipe(ends), 0);
+	child = fork();
+	if (child == 0)
+	{
+		fixture_open(fix);
+		if (first)
+			put_ttl(fix->engine, "lease", "held", 30000);
+		fixture_pass_ms(fix, 1000);
+		seen.held = get_text(fix->engine, "lease").version.index != 0;
+		seen.shown = fixture_store_time(fix);
+		_exit(write(ends[1], &seen, sizeof(seen)) == sizeof(seen) ? 0 : 1);
+	}
+	assert_true(child > 0);
+	close(ends[1]);
+	assert_int_equal(read(ends[0], &seen, sizeof(seen)), sizeof(seen));
+	close(ends[0]);
+	assert_int_equal(waitpid(child, NULL, 0), child);
+	*held = seen.held;
+	return seen.shown;
+}
+
+/* A server that is killed and back on a machine that went on: its leases go on, too. */
+static void
+test_crash_ends_no_lease(void **state)
+{
+	fixture    *fix = *state;
+	bool		held;
+	uint64_t	before;
+
+	fix->clock.run = 7;
+	before = time_at_crash(fix, true, &held);
+	for (int i = 1; i <= 10; i++)
+	{
+		uint64_t	now;
+
+		/* the second that it was there, two in which it was away */
+		atomic_fetch_add(&fix->boot_ns, UINT64_C(3) * 1000000000);
+		/* the wall clock is set meanwhile */
+		atomic_fetch_add(&fix->wall_ns, (uint64_t) ((i % 2 ? 1 : -1) * HOUR_MS * 1000000));
+		now = time_at_crash(fix, false, &held);
+		assert_in_range(now, before + 3000, before + 3000 + 10);
+		assert_int_equal(held, i < 10);
+		before = now;
+	}
+	/* Another run of the machine, whose clock says nothing: at or after all shown. */
+	fix->clock.run = 8;
+	assert_true(time_at_crash(fix, false, &held) > before);
 }
 
 static void
@@ -402,6 +465,8 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		/* First: no thread of this process is lost to its child. */
+		cmocka_unit_test_setup_teardown(test_crash_ends_no_lease, setup_unopened,
+										fixture_teardown),
 		cmocka_unit_test_setup_teardown(test_crash_revives_nothing, setup_unopened,
 										fixture_teardown),
 		cmocka_unit_test(test_clock_is_drawn_slowly),

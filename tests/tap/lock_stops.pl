@@ -104,9 +104,22 @@ like($out, qr/^f$/m, 'unlock() has given it up');
 ok(await(sub { sql($b, q{SELECT norikv.has_key('lock:stuck')}) eq 'f' }), 'the keeper releases it when it goes on');
 is(sql($a, 'SELECT count(*) FROM norikv.locks_held'), 0, 'nothing is held');
 
+# ---- A lock whose key is gone ----
+
+$holder = session($a, q{SELECT norikv.lock('gone', '3s') AS token \gset
+	SELECT /* without */ pg_sleep(30);});
+$pid = await_backend($a, 'SELECT /* without */%');
+my $offset = -s $a->logfile;
+sql($b, q{SELECT norikv.delete('lock:gone')});
+ok(await_log($a, qr/a lease of process $pid on server "norikv" was lost.*It is not in the store any more/s, $offset),
+	'a key that somebody deletes: the administrator is told at once');
+sql($a, "SELECT pg_terminate_backend($pid)");
+finish_session($holder);
+
 # ---- A server that restarts under those who wait ----
 
-$holder = session($a, q{SELECT norikv.lock('restart', '30s') AS token \gset
+# Store time goes on where it was, so that the holder's short lease does, too.
+$holder = session($a, q{SELECT norikv.lock('restart', '6s') AS token \gset
 	SELECT /* holds */ pg_sleep(6); SELECT norikv.unlock('restart', :token);});
 await_backend($a, 'SELECT /* holds */%');
 my @waiters = map { session($_, q{SELECT 'got ' || (norikv.lock('restart', '30s', '40s') > 0)}) } ($a, $b);

@@ -165,12 +165,13 @@ NorikvForgetUses(NorikvWindow *window, int64 until)
 				window->n_uses * sizeof(NorikvUse));
 }
 
+/* Documents of others may hold counts whose sum is out of range: as much as can be told. */
 int64
 NorikvCountUses(const NorikvWindow *window)
 {
 	int64 count = 0;
 
-	for (int i = 0; i < window->n_uses; i++)
+	for (int i = 0; i < window->n_uses && count <= NORIKV_MAX_SAFE_INTEGER; i++)
 		count += window->uses[i].count;
 	return count;
 }

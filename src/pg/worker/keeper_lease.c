@@ -372,6 +372,7 @@ look_after(NorikvLease *lease, Request *request, int64 now)
 		if (!norikv_call_done(request->call.call))
 			return NORIKV_KEEPER_NEVER;
 		finish_request(lease, request, now);
+		tell_loss(lease, request);
 	}
 	if (due_at(lease) > now)
 		return due_at(lease);

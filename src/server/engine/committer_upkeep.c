@@ -117,14 +117,14 @@ write_now(committer *self, bool sync)
 void
 committer_extend_time(committer *self)
 {
-	uint64_t	bound = store_time_next_bound(self->options.time);
+	store_time_mark mark;
 	engine_status status;
 
-	if (bound == 0 || self->broken)
+	if (!store_time_next_bound(self->options.time, &mark) || self->broken)
 		return;
-	meta_put(self->options.table, META_TIME_BOUND, bound);
+	meta_put_time(self->options.table, &mark);
 	if (self->options.table->methods->write(self->options.table, true, &status))
-		store_time_set_bound(self->options.time, bound);
+		store_time_set_bound(self->options.time, mark.bound_ms);
 	else
 		committer_recover(self, &status);
 }

@@ -469,6 +469,7 @@ typedef struct engine_clock
 	uint64_t	(*wall_ns) (void *arg);
 	uint64_t	(*boot_ns) (void *arg);
 	void	   *arg;
+	uint64_t	run;			/* names what boot_ns counts from; 0: nothing does */
 } engine_clock;
 
 typedef struct engine_options

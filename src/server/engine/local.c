@@ -176,10 +176,11 @@ start_counting(local_engine *self, const engine_options *options, engine_version
 	bool		raise = self->directory != NULL &&
 		directory_needs_new_term(self->directory);
 	uint64_t	packed;
-	uint64_t	bound;
+	store_time_mark mark;
+	bool		extend;
 
 	if (!meta_get(self->table, META_LAST_VERSION, &packed, status) ||
-		!meta_get(self->table, META_TIME_BOUND, &bound, status))
+		!meta_get_time(self->table, &mark, status))
 		return false;
 	*last = packed != 0 ? version_unpack(packed) : (engine_version) {1, 0};
 	if (raise && packed != 0)
@@ -191,15 +192,15 @@ start_counting(local_engine *self, const engine_options *options, engine_version
 				   ENTRY_MAX_TERM);
 		return false;
 	}
-	store_time_start(&self->time, options->clock, bound);
-	bound = store_time_next_bound(&self->time);
+	store_time_start(&self->time, options->clock, &mark);
+	extend = store_time_next_bound(&self->time, &mark);
 	meta_put(self->table, META_LAST_VERSION, version_pack(*last));
-	if (bound != 0)
-		meta_put(self->table, META_TIME_BOUND, bound);
+	if (extend)
+		meta_put_time(self->table, &mark);
 	if (!self->table->methods->write(self->table, true, status))
 		return false;
-	if (bound != 0)
-		store_time_set_bound(&self->time, bound);
+	if (extend)
+		store_time_set_bound(&self->time, mark.bound_ms);
 	return true;
 }
 

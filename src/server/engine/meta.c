@@ -39,3 +39,21 @@ meta_put(table *to, const char *name, uint64_t number)
 	to->methods->put(to, TABLE_META, slice_of(name, strlen(name)),
 					 slice_of(buffer, sizeof(buffer)), slice_of(NULL, 0));
 }
+
+bool
+meta_get_time(table *from, store_time_mark *mark, engine_status *status)
+{
+	return meta_get(from, META_TIME_BOUND, &mark->bound_ms, status) &&
+		meta_get(from, META_TIME_STORE, &mark->store_ms, status) &&
+		meta_get(from, META_TIME_BOOT, &mark->boot_ms, status) &&
+		meta_get(from, META_TIME_RUN, &mark->run, status);
+}
+
+void
+meta_put_time(table *to, const store_time_mark *mark)
+{
+	meta_put(to, META_TIME_BOUND, mark->bound_ms);
+	meta_put(to, META_TIME_STORE, mark->store_ms);
+	meta_put(to, META_TIME_BOOT, mark->boot_ms);
+	meta_put(to, META_TIME_RUN, mark->run);
+}

@@ -3,7 +3,11 @@
  */
 #include "store_time.h"
 
+#include <fcntl.h>
 #include <time.h>
+#include <unistd.h>
+#define XXH_INLINE_ALL
+#include <xxhash.h>
 
 #define NS_PER_MS 1000000
 #define NS_PER_S 1000000000
@@ -33,7 +37,32 @@ system_boot_ns(void *arg)
 	return system_clock_ns(CLOCK_BOOTTIME);
 }
 
-static const engine_clock system_clocks = {system_wall_ns, system_boot_ns, NULL};
+/* A namespace may have moved the clock. */
+static uint64_t
+system_run(void)
+{
+	static const char *const names[] = {
+		"/proc/sys/kernel/random/boot_id", "/proc/self/timens_offsets"
+	};
+	char		text[512];
+	size_t		size = 0;
+	uint64_t	run;
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+	{
+		int			file = open(names[i], O_RDONLY | O_CLOEXEC);
+		ssize_t		n = file < 0 ? -1 : read(file, text + size, sizeof(text) / 2);
+
+		if (file >= 0)
+			close(file);
+		/* kernels without namespaces of time have no such file */
+		if (n <= 0 && i == 0)
+			return 0;
+		size += n > 0 ? (size_t) n : 0;
+	}
+	run = XXH3_64bits(text, size);
+	return run != 0 ? run : 1;
+}
 
 static uint64_t
 wall_ns(store_time *self)
@@ -77,17 +106,32 @@ set_pace(store_time *self, uint64_t base, uint64_t boot_base, int64_t ppm)
 	atomic_fetch_add(&self->sequence, 1);
 }
 
-void
-store_time_start(store_time *self, const engine_clock *clock, uint64_t stored_bound_ms)
+/* Where time goes on, in milliseconds. */
+static uint64_t
+first_instant(store_time *self, const store_time_mark *stored)
 {
-	uint64_t	wall;
-	uint64_t	stored = stored_bound_ms * NS_PER_MS;
+	uint64_t	wall = wall_ns(self) / NS_PER_MS;
+	uint64_t	boot = boot_ns(self) / NS_PER_MS;
+	uint64_t	passed;
 
-	self->clock = clock != NULL ? *clock : system_clocks;
-	wall = wall_ns(self);
+	if (stored->run == 0 || stored->run != self->clock.run || boot < stored->boot_ms)
+		return wall > stored->bound_ms ? wall : stored->bound_ms;
+	/* what was cut off of either instant, and of what passed */
+	passed = boot - stored->boot_ms + 1;
+	return stored->store_ms + passed + passed * STORE_TIME_MAX_PPM / 1000000 + 2;
+}
+
+void
+store_time_start(store_time *self, const engine_clock *clock,
+				 const store_time_mark *stored)
+{
+	if (clock != NULL)
+		self->clock = *clock;
+	else
+		self->clock = (engine_clock) {system_wall_ns, system_boot_ns, NULL, system_run()};
 	atomic_init(&self->sequence, 0);
-	atomic_init(&self->bound_ms, stored_bound_ms);
-	set_pace(self, wall > stored ? wall : stored, boot_ns(self), 0);
+	atomic_init(&self->bound_ms, stored->bound_ms);
+	set_pace(self, first_instant(self, stored) * NS_PER_MS, boot_ns(self), 0);
 }
 
 uint64_t
@@ -114,16 +158,20 @@ store_time_draw(store_time *self)
 	set_pace(self, store, boot, ppm);
 }
 
-uint64_t
-store_time_next_bound(store_time *self)
+bool
+store_time_next_bound(store_time *self, store_time_mark *next)
 {
-	uint64_t	now = unbounded_ns(self, boot_ns(self)) / NS_PER_MS;
-	uint64_t	bound = atomic_load(&self->bound_ms);
+	uint64_t	boot = boot_ns(self);
+	uint64_t	now = unbounded_ns(self, boot) / NS_PER_MS;
 
+	*next = (store_time_mark) {
+		.bound_ms = now + STORE_TIME_BOUND_AHEAD_MS,
+		.store_ms = now,
+		.boot_ms = boot / NS_PER_MS,
+		.run = self->clock.run,
+	};
 	/* Half way, so that a slow disk does not stop the clock. */
-	if (now + STORE_TIME_BOUND_AHEAD_MS / 2 < bound)
-		return 0;
-	return now + STORE_TIME_BOUND_AHEAD_MS;
+	return now + STORE_TIME_BOUND_AHEAD_MS / 2 >= atomic_load(&self->bound_ms);
 }
 
 void
