@@ -20,12 +20,12 @@ my $recall = 0.98;
 
 # ---- The peers ----
 
-my ($to_peers, $from_peers);
+my ($to_peers, $from_peers, $peers_pid);
 
 # They end when this script does: there is nothing more to read.
 sub start_peers
 {
-	open2($from_peers, $to_peers, bench_dir() . '/vector_peers_bench',
+	$peers_pid = open2($from_peers, $to_peers, bench_dir() . '/vector_peers_bench',
 		'-n', $how_many, '-d', $dimensions, '-q', $queries);
 }
 
@@ -285,6 +285,7 @@ sub measure_vectors
 	measure_exact($rounds, $postgres);
 	measure_restart($postgres, $dir, \$pid);
 	close $to_peers;
+	waitpid($peers_pid, 0);
 	stop($postgres->{pid});
 	stop($pid);
 }
