@@ -220,7 +220,9 @@ test_get_freed(void **state)
 		for (int i = 5; i < 20; i++)
 		{
 			assert_int_equal(norikv_call_error(calls[i])->code, NORIKV_OK);
-			expect_got(calls[i], i == 5 ? "v" : NULL);
+			/* The puts below may have been executed, the second time. */
+			if (!polled)
+				expect_got(calls[i], i == 5 ? "v" : NULL);
 			norikv_call_free(calls[i]);
 		}
 		/* all of them, and then the client with some under way */
