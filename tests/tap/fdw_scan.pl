@@ -135,14 +135,19 @@ COMMIT;}));
 	}
 }
 
-# Where all is to be of one snapshot there is no going on.
+# Where all is to be of one snapshot there is no going on. More than any buffer on the
+# way can have taken before the server dies.
+$node->safe_psql('postgres', q{
+	CREATE FOREIGN TABLE wide (id text OPTIONS (key 'true') COLLATE "C", value text OPTIONS (value 'true'))
+		SERVER embedded OPTIONS (prefix 'wide:');
+	SELECT norikv.mput(array_agg('wide:' || i), array_agg(repeat('x', 500000))) FROM generate_series(100, 163) i});
 my $pid = await_norikvd($node);
 my ($out, $error) = finish_session(
 	session(
 		$node, qq{
 BEGIN ISOLATION LEVEL REPEATABLE READ;
-DECLARE c CURSOR FOR SELECT id, filling FROM embedded;
-MOVE 100 FROM c;
+DECLARE c CURSOR FOR SELECT id, value FROM wide;
+MOVE 1 FROM c;
 \\! kill -KILL $pid
 MOVE FORWARD ALL FROM c;
 ROLLBACK;}));
