@@ -223,7 +223,11 @@ test_sigterm_ends_streams_and_exits_with_0(void **state)
 	assert_int_equal(health->status, 2);
 	for (int i = 0; i < 3; i++)
 	{
-		assert_int_equal(wire_status(streams[i]), GRPC_STATUS_UNAVAILABLE);
+		int			status = wire_status(streams[i]);
+
+		/* The Commit may not have arrived yet: then gRPC core refuses it. */
+		if (i != 2 || status != GRPC_STATUS_CANCELLED)
+			assert_int_equal(status, GRPC_STATUS_UNAVAILABLE);
 		wire_free(streams[i]);
 	}
 	assert_int_equal(norikvd_wait(&server), 0);
@@ -232,7 +236,7 @@ test_sigterm_ends_streams_and_exits_with_0(void **state)
 	wire_client_close(client);
 }
 
-/* A scan of 16 MiB of which nobody takes anything. */
+/* A scan of 64 MiB of which nobody takes anything: more than any buffer takes. */
 static wire_stream *
 stall_a_scan(wire_client *client)
 {
@@ -241,7 +245,7 @@ stall_a_scan(wire_client *client)
 	char		name[32];
 	wire_stream *stream;
 
-	for (int i = 0; i < 16; i++)
+	for (int i = 0; i < 64; i++)
 	{
 		size_t		size = (size_t) sprintf(name, "stall/%02d", i);
 

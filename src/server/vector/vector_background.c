@@ -220,13 +220,13 @@ build(rebuild *work)
 	return true;
 }
 
-bool
-vector_rebuild(vector_index *index)
+/* With the lock of rebuilds, of which there is one at a time. */
+static bool
+rebuild_locked(vector_index *index)
 {
 	rebuild		work = {.index = index};
 	bool		done;
 
-	pthread_mutex_lock(&index->rebuild);
 	atomic_store(&index->rebuilding, true);
 	work.old = vector_index_pin(index);
 	done = build(&work);
@@ -248,6 +248,16 @@ vector_rebuild(vector_index *index)
 	vector_rows_release(work.old);
 	free(work.origins);
 	atomic_store(&index->rebuilding, false);
+	return done;
+}
+
+bool
+vector_rebuild(vector_index *index)
+{
+	bool		done;
+
+	pthread_mutex_lock(&index->rebuild);
+	done = rebuild_locked(index);
 	pthread_mutex_unlock(&index->rebuild);
 	return done;
 }
@@ -280,11 +290,13 @@ run_rebuild(void *arg)
 	vector_index *index = arg;
 	bool		due;
 
+	pthread_mutex_lock(&index->rebuild);
 	pthread_mutex_lock(&index->writer);
 	due = rebuild_due(index, REST_SHARE);
 	pthread_mutex_unlock(&index->writer);
 	if (due)
-		vector_rebuild(index);
+		rebuild_locked(index);
+	pthread_mutex_unlock(&index->rebuild);
 }
 
 static void
