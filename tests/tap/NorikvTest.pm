@@ -17,7 +17,7 @@ use Time::HiRes qw(usleep);
 
 our @EXPORT = qw(norikv_cluster norikvds norikvd_program start_norikvd start_tool
   stop_process
-  await await_norikvd await_log await_backend gone kill_9 rounds slurp_log
+  await await_norikvd keeper_of await_log await_backend gone kill_9 rounds slurp_log
   session output_of finish_session stop_line store_answers);
 
 my @children;
@@ -88,6 +88,23 @@ sub await_norikvd
 			my @pids = grep { !defined $before || $_ != $before } norikvds($node);
 			return @pids == 1 ? $pids[0] : 0;
 		}) || die 'there is no norikvd';
+}
+
+# The pid of a cluster's keeper; 0: none runs. It is connected to no database, so that no
+# view has it.
+sub keeper_of
+{
+	my ($node) = @_;
+	my ($postmaster) = slurp_file($node->data_dir . '/postmaster.pid') =~ /^(\d+)/;
+	for my $process (glob '/proc/[0-9]*')
+	{
+		# Processes come and go meanwhile.
+		open(my $status, '<', "$process/status") or next;
+		next unless grep { /^PPid:\s+$postmaster$/ } <$status>;
+		open(my $title, '<', "$process/cmdline") or next;
+		return $process =~ s{.*/}{}r if (<$title> // '') =~ /norikv keeper/;
+	}
+	return 0;
 }
 
 sub gone

@@ -50,21 +50,6 @@ sub is_kept
 		});
 }
 
-# It is connected to no database, so that no view has it.
-sub keeper
-{
-	my ($postmaster) = slurp_file($node->data_dir . '/postmaster.pid') =~ /^(\d+)/;
-	for my $status (glob '/proc/[0-9]*/status')
-	{
-		my ($pid) = $status =~ m{(\d+)};
-		open(my $parent, '<', $status) or next;
-		next unless grep { /^PPid:\s+$postmaster$/ } <$parent>;
-		open(my $line, '<', "/proc/$pid/cmdline") or next;
-		return $pid if (readline($line) // '') =~ /norikv keeper/;
-	}
-	return 0;
-}
-
 # ---- Every kind of change, by another PostgreSQL ----
 
 $other->safe_psql('postgres', q{CREATE FOREIGN TABLE t (key text COLLATE "C", value text)
@@ -136,7 +121,7 @@ ok(is_kept('far', 'far'), 'and kept again');
 
 # ---- Silence ----
 
-my $keeper = await(\&keeper);
+my $keeper = await(sub { keeper_of($node) });
 $node->append_conf('postgresql.conf', "norikv.cache_watch_timeout = 1s\n");
 $node->reload;
 $write->(q{SELECT norikv.put('silent', 'before')});
@@ -158,7 +143,7 @@ ok(is_kept('silent'), 'and it goes on');
 
 # The keeper ends: the next one watches again.
 kill 'TERM', $keeper;
-ok(await(sub { my $pid = keeper(); $pid && $pid != $keeper }),
+ok(await(sub { my $pid = keeper_of($node); $pid && $pid != $keeper }),
 	'the keeper is there again after it was ended');
 $node->append_conf('postgresql.conf', "norikv.cache_watch_timeout = 20min\n");
 $node->reload;

@@ -25,17 +25,6 @@ sub holds
 	return await(sub { $node->safe_psql('postgres', "SELECT $sql") eq 't' });
 }
 
-sub keeper
-{
-	my ($postmaster) = slurp_file($node->data_dir . '/postmaster.pid') =~ /^(\d+)/;
-	for my $process (glob '/proc/[0-9]*')
-	{
-		next unless eval { slurp_file("$process/status") =~ /^PPid:\s+$postmaster$/m };
-		return $process =~ m{(\d+)$} ? $1 : 0 if slurp_file("$process/cmdline") =~ /norikv keeper/;
-	}
-	die 'there is no keeper';
-}
-
 sub token
 {
 	return $node->safe_psql('postgres', q{SELECT token FROM norikv.locks_held WHERE kind = 'campaign' AND name LIKE '%main%'});
@@ -78,7 +67,7 @@ $node->safe_psql('postgres', q{DELETE FROM norikv.campaigns WHERE election <> 'm
 
 # Where only the keeper ends, its successor goes on leading.
 $before = token();
-my $keeper = keeper();
+my $keeper = keeper_of($node) || die 'there is no keeper';
 kill 'TERM', $keeper;
 gone($keeper);
 is(token(), $before, 'leadership outlives a keeper');

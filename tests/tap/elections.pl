@@ -123,18 +123,6 @@ sub await_leader
 	return;
 }
 
-sub keeper_of
-{
-	my ($peer) = @_;
-	my ($postmaster) = slurp_file($peer->{node}->data_dir . '/postmaster.pid') =~ /^(\d+)/;
-	for my $process (glob '/proc/[0-9]*')
-	{
-		next unless eval { slurp_file("$process/status") =~ /^PPid:\s+$postmaster$/m };
-		return $process =~ m{(\d+)$} ? $1 : 0 if slurp_file("$process/cmdline") =~ /norikv keeper/;
-	}
-	die 'there is no keeper';
-}
-
 my ($now) = await_leader();
 ok($now, 'one of them is elected');
 
@@ -147,7 +135,7 @@ for my $round (1 .. $fail_overs)
 	my $began = clock_gettime(CLOCK_BOOTTIME);
 	if ($kind eq 'stop')
 	{
-		$keeper = keeper_of($led);
+		$keeper = keeper_of($led->{node}) || die 'there is no keeper';
 		kill 'STOP', $keeper;
 	}
 	elsif ($kind eq 'kill')

@@ -31,23 +31,10 @@ sub sql
 	return $node->safe_psql('postgres', $sql);
 }
 
-sub keeper
-{
-	my ($node) = @_;
-	my $title = 'postgres: ' . $node->name . ': norikv keeper';
-	for my $process (glob '/proc/[0-9]*')
-	{
-		open(my $file, '<', "$process/cmdline") or next;
-		my $line = <$file> // '';
-		return $process =~ s{.*/}{}r if $line =~ /^\Q$title\E/;
-	}
-	return 0;
-}
-
 # ---- Stopped beyond the lease ----
 
 sql($a, 'CREATE TABLE account (balance int); INSERT INTO account VALUES (100)');
-my $keeper = await(sub { keeper($a) });
+my $keeper = await(sub { keeper_of($a) });
 my $sleeper = session(
 	$a, q{SELECT norikv.lock('account', '2s') AS token \gset
 	SELECT 'holds ' || :token;

@@ -31,19 +31,6 @@ sub sql
 	return $node->safe_psql('postgres', $sql);
 }
 
-sub keeper
-{
-	my ($node) = @_;
-	my $title = 'postgres: ' . $node->name . ': norikv keeper';
-	for my $process (glob '/proc/[0-9]*')
-	{
-		open(my $file, '<', "$process/cmdline") or next;
-		my $line = <$file> // '';
-		return $process =~ s{.*/}{}r if $line =~ /^\Q$title\E/;
-	}
-	return 0;
-}
-
 # ---- A renewal that shortens the lease, and whose answer nobody waits for ----
 
 # Answers take so long that the keeper, too, hears of nothing before the lease is over.
@@ -84,7 +71,7 @@ like($out, qr/^held 1\nt$/m, 'the keeper has put it right') or diag($error);
 
 # ---- The keeper stops in the middle of a request ----
 
-my $keeper = keeper($a);
+my $keeper = keeper_of($a);
 my $stuck = session($a, q{SELECT norikv.lock('stuck', '15s') AS token \gset
 	} . stop_line($norikvd) . q{SELECT pg_sleep(6);
 	} . stop_line($keeper) . q{\! kill -CONT } . $norikvd . q{

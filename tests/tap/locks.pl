@@ -31,24 +31,11 @@ sub sql
 	return $node->safe_psql('postgres', $sql);
 }
 
-# Its pid: it is no session, so pg_stat_activity does not know it. 0: there is none.
-sub keeper
-{
-	my ($node) = @_;
-	my $title = 'postgres: ' . $node->name . ': norikv keeper';
-	for my $process (glob '/proc/[0-9]*')
-	{
-		open(my $file, '<', "$process/cmdline") or next;
-		my $line = <$file> // '';
-		return $process =~ s{.*/}{}r if $line =~ /^\Q$title\E/;
-	}
-	return 0;
-}
-
+# The pid of the keeper, once it is another than the one before; 0: there is none in time.
 sub await_keeper
 {
 	my ($node, $before) = @_;
-	return await(sub { my $now = keeper($node); $now && $now != ($before // 0) ? $now : 0 });
+	return await(sub { my $now = keeper_of($node); $now && $now != ($before // 0) ? $now : 0 });
 }
 
 # Is the lock to be had? Gives it back at once.
