@@ -13,6 +13,7 @@
 #include <grpc/support/log.h>
 #include <grpc/support/time.h>
 
+#include "services.h"
 #include "unpack.h"
 #include "words.h"
 
@@ -174,6 +175,7 @@ watch_close(call *self)
 	grpc_op		op = {.op = GRPC_OP_RECV_CLOSE_ON_SERVER};
 
 	op.data.recv_close_on_server.cancelled = &self->cancelled;
+	self->watching = true;
 	call_hold(self);
 	start_batch(self, &op, 1, &self->closing);
 }
@@ -210,6 +212,17 @@ answer_unknown(call *self)
 	call_fail(self, GRPC_STATUS_UNIMPLEMENTED, "this server has no method %s", shown);
 }
 
+/*
+ * Nothing of it was begun, and the caller is told so: it can go to another server, or
+ * come back. Streams learn it the same way, so that nothing new has to be drained.
+ */
+static void
+refuse_draining(call *self)
+{
+	atomic_store(&self->server->refused_at_ms, call_clock_ms());
+	service_fail_draining(self);
+}
+
 static void
 handle_arrived(void *owner, bool ok)
 {
@@ -229,6 +242,11 @@ handle_arrived(void *owner, bool ok)
 	if (which == NULL)
 	{
 		answer_unknown(self);
+		return;
+	}
+	if (atomic_load(&self->server->draining) && !which->serves_draining)
+	{
+		refuse_draining(self);
 		return;
 	}
 	if (which->drain != NULL)
@@ -416,7 +434,7 @@ send_batch(call *self, grpc_byte_buffer *buffer, int code, const char *text)
 			op->data.send_status_from_server.status_details = &details;
 		}
 		op++;
-		if (self->method == NULL || !self->method->watched)
+		if (!self->watching)
 		{
 			/* Without it gRPC would keep the call's stream open. */
 			op->op = GRPC_OP_RECV_CLOSE_ON_SERVER;

@@ -31,6 +31,7 @@ struct call
 	atomic_int	count;
 	atomic_bool closed;			/* the caller is gone, or the deadline */
 	int			cancelled;
+	bool		watching;		/* closing is under way, or was */
 	server_event arrived;
 	server_event closing;
 	server_event sent;

@@ -57,6 +57,7 @@ const method health_check = {
 	.name = WIRE_METHOD_HEALTH_CHECK,
 	.posted = 32,
 	.start = start_check,
+	.serves_draining = true,
 };
 
 /* ---- Watch ---- */

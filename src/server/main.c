@@ -13,7 +13,11 @@
 #include "process.h"
 #include "server.h"
 
-/* From the signal on: calls end, then connections, then, whatever happens, we. */
+/*
+ * From the signal on: those who call are told that we go, until nobody calls any more
+ * or this time is over; calls end, then connections, then, whatever happens, we.
+ */
+#define CALLERS_TOLD_MS 300
 #define CALLS_END_MS 2500
 #define CONNECTIONS_END_MS 3500
 #define PROCESS_ENDS_MS 4700
@@ -121,6 +125,14 @@ sleep_a_little(void)
 	nanosleep(&a_little, NULL);
 }
 
+/* Nothing is under way, and what may still come has had its time. */
+static bool
+may_disconnect(server *serving, uint64_t since_ms)
+{
+	return server_idle(serving) &&
+		(server_is_quiet(serving) || now_ms() >= since_ms + CALLERS_TOLD_MS);
+}
+
 /* False where something would not end in time. */
 static bool
 shut_down(server *serving, listeners *listening)
@@ -131,7 +143,7 @@ shut_down(server *serving, listeners *listening)
 	process_end_on_signal();
 	listeners_close(listening);
 	server_drain(serving);
-	while (!server_idle(serving) && now_ms() < start + CALLS_END_MS)
+	while (!may_disconnect(serving, start) && now_ms() < start + CALLS_END_MS)
 		sleep_a_little();
 	if (!server_idle(serving))
 		log_line(ENGINE_LOG_WARNING, "disconnecting clients that take no answer");

@@ -25,6 +25,8 @@
 #define MAX_METADATA (16 * 1024)
 /* What one connection may have staged, as a share of what all may. */
 #define PEER_SHARE 2
+/* Longer than a call is on its way; two ticks of call_clock_ms(), at least. */
+#define QUIET_MS 30
 
 static int
 int_arg(grpc_arg *arg, const char *name, int value)
@@ -209,6 +211,7 @@ server_drop_stalled(server *self)
 void
 server_drain(server *self)
 {
+	atomic_store(&self->refused_at_ms, call_clock_ms());
 	atomic_store(&self->draining, true);
 	for (unsigned i = 0; i < self->n_queues; i++)
 	{
@@ -220,13 +223,14 @@ server_drain(server *self)
 			call_drain(open);
 		pthread_mutex_unlock(&queue->lock);
 	}
-	grpc_server_shutdown_and_notify(self->grpc, self->queues[0].queue,
-									&self->shutdown_event);
 }
 
 void
 server_disconnect(server *self)
 {
+	/* Not earlier: a gRPC server that is shut down cancels what it has not handed over. */
+	grpc_server_shutdown_and_notify(self->grpc, self->queues[0].queue,
+									&self->shutdown_event);
 	grpc_server_cancel_all_calls(self->grpc);
 }
 
@@ -234,6 +238,12 @@ bool
 server_idle(server *self)
 {
 	return atomic_load(&self->n_calls) == 0;
+}
+
+bool
+server_is_quiet(server *self)
+{
+	return call_clock_ms() >= atomic_load(&self->refused_at_ms) + QUIET_MS;
 }
 
 bool

@@ -39,6 +39,8 @@ typedef struct method
 	 * both, perhaps when the call is about to end. NULL: it ends by itself.
 	 */
 	void		(*drain) (call *self);
+	/* Answers also what comes while the server goes down, and says so itself. */
+	bool		serves_draining;
 } method;
 
 /* What a completion queue hands back: the tag of every batch is one of these. */
@@ -84,6 +86,7 @@ struct server
 	unsigned	n_queues;
 	const char *advertised;		/* our address in the cluster view */
 	atomic_bool draining;
+	atomic_uint_fast64_t refused_at_ms; /* when the last call came that was too late */
 	atomic_uint_fast64_t n_calls;	/* arrived and not yet freed */
 	server_event shutdown_event;
 	atomic_bool shut_down;
@@ -102,12 +105,20 @@ extern void server_connect(server *self, int fd);
 /* Cancels calls that have waited too long for their client. Call it often. */
 extern void server_drop_stalled(server *self);
 
-/* Tells those who watch, ends the streams. Does not wait. */
+/*
+ * Tells those who watch, ends the streams, goes on with what was begun, and answers
+ * what comes from here on with UNAVAILABLE, nothing done. Does not wait.
+ */
 extern void server_drain(server *self);
-/* Disconnects everybody who is left. */
+/*
+ * Disconnects everybody who is left. Calls that are on their way even then are
+ * CANCELLED by gRPC, which tells their callers nothing about them.
+ */
 extern void server_disconnect(server *self);
 /* After server_drain(): no call is left. */
 extern bool server_idle(server *self);
+/* After server_drain(): for a while nobody has called. */
+extern bool server_is_quiet(server *self);
 /* After server_disconnect(): nothing is left, server_free() may be called. */
 extern bool server_is_down(server *self);
 extern void server_free(server *self);

@@ -22,6 +22,7 @@
 #include "../support/programs.h"
 #include "listen.h"
 #include "server.h"
+#include "words.h"
 
 /* ---- An engine ---- */
 
@@ -346,6 +347,39 @@ test_a_write_under_way_is_answered_by_a_draining_server(void **state)
 	assert_int_equal(n_begun, 1);
 }
 
+/* On the connection that is there: what is written to it now was on its way, perhaps. */
+static void
+test_a_draining_server_refuses_what_comes(void **state)
+{
+	wire_stream *stream = start_put(0);
+	Norikv__Ext__V1__Operation op = put_operation("key", "value");
+	Norikv__Ext__V1__CommitResponse *nothing;
+	wire_stream *refusal;
+	kv_reply	reply;
+
+	(void) state;
+	server_drain(serving);
+	assert_false(server_is_quiet(serving));
+	reply = kv_call_put(client, KV_KEY("key"), "value", 5, NULL);
+	assert_int_equal(reply.code, GRPC_STATUS_UNAVAILABLE);
+	assert_string_equal(reply.text, WORDS_SHUTTING_DOWN);
+	reply = kv_call_get(client, KV_KEY("key"), NULL);
+	assert_int_equal(reply.code, GRPC_STATUS_UNAVAILABLE);
+	assert_string_equal(reply.text, WORDS_SHUTTING_DOWN);
+	refusal = commit(client, &op, 1, true, NULL, &nothing);
+	assert_null(nothing);
+	assert_int_equal(wire_status(refusal), GRPC_STATUS_UNAVAILABLE);
+	assert_string_equal(wire_status_text(refusal), WORDS_SHUTTING_DOWN);
+	wire_free(refusal);
+	release_units();
+	assert_non_null(wire_receive(stream, &norikv__v1__put_response__descriptor));
+	assert_int_equal(wire_status(stream), GRPC_STATUS_OK);
+	wire_free(stream);
+	assert_int_equal(n_begun, 1);
+	while (!server_idle(serving) || !server_is_quiet(serving))
+		usleep(1000);
+}
+
 static void
 test_a_client_that_is_gone_before_the_answer(void **state)
 {
@@ -503,6 +537,7 @@ main(void)
 		TEST(test_a_late_write_is_not_begun),
 		TEST(test_a_cancelled_commit_is_not_begun),
 		TEST(test_a_write_under_way_is_answered_by_a_draining_server),
+		TEST(test_a_draining_server_refuses_what_comes),
 		TEST(test_a_client_that_is_gone_before_the_answer),
 		TEST(test_answers_from_other_threads),
 		TEST(test_a_scan_passes_on_that_the_snapshot_moved),
