@@ -46,10 +46,6 @@ typedef struct cli_options
 
 /* The index of the first argument that is no option; -1: usage was wrong, and said so. */
 extern int	cli_parse(int argc, char **argv, cli_options *options);
-extern void cli_help(void);
-/* A duration such as 500ms, 2s, 5min, 1h; a bare number is seconds. */
-extern bool cli_parse_duration(const char *text, uint64_t *ms);
-extern bool cli_parse_version(const char *text, norikv_version *version);
 /* A key as it was given; memory is the caller's. False: said why. */
 extern bool cli_parse_key(const cli_options *options, const char *text,
 						  norikv_slice *key);

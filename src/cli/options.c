@@ -54,14 +54,15 @@ static const char help_text[] =
 "Exit codes: 0 done, 1 no such key or condition not met, 2 usage, 3 failed,\n"
 "4 a write was sent and it is not known whether it took effect.\n";
 
-void
-cli_help(void)
+static void
+help(void)
 {
 	fputs(help_text, stdout);
 }
 
-bool
-cli_parse_duration(const char *text, uint64_t *ms)
+/* A duration such as 500ms, 2s, 5min, 1h; a bare number is seconds. */
+static bool
+parse_duration(const char *text, uint64_t *ms)
 {
 	static const struct
 	{
@@ -96,8 +97,8 @@ parse_number(const char *text, uint64_t *number)
 	return text[0] >= '0' && text[0] <= '9' && *end == '\0' && errno == 0;
 }
 
-bool
-cli_parse_version(const char *text, norikv_version *version)
+static bool
+parse_version(const char *text, norikv_version *version)
 {
 	const char *slash = strchr(text, '/');
 	char		term[24];
@@ -196,7 +197,7 @@ apply(int option, const char *value, cli_options *options)
 			options->nodes = value;
 			return true;
 		case 't':
-			if (!cli_parse_duration(value, &number) || number == 0 || number > UINT32_MAX)
+			if (!parse_duration(value, &number) || number == 0 || number > UINT32_MAX)
 				return false;
 			options->timeout_ms = (uint32_t) number;
 			return true;
@@ -210,13 +211,13 @@ apply(int option, const char *value, cli_options *options)
 			options->null = true;
 			return true;
 		case OPTION_TTL:
-			return cli_parse_duration(value, &options->ttl_ms) && options->ttl_ms > 0;
+			return parse_duration(value, &options->ttl_ms) && options->ttl_ms > 0;
 		case OPTION_IF_ABSENT:
 			options->if_absent = true;
 			return true;
 		case OPTION_IF_VERSION:
 			options->has_version = true;
-			return cli_parse_version(value, &options->version);
+			return parse_version(value, &options->version);
 		case OPTION_IDEMPOTENCY_KEY:
 			options->idempotency_key = value;
 			return true;
@@ -241,7 +242,7 @@ apply(int option, const char *value, cli_options *options)
 			options->prefix = value;
 			return true;
 		case OPTION_INTERVAL:
-			return cli_parse_duration(value, &options->interval_ms) &&
+			return parse_duration(value, &options->interval_ms) &&
 				options->interval_ms > 0 && options->interval_ms <= INT32_MAX;
 		case OPTION_CHANGES:
 			return parse_number(value, &options->changes) && options->changes > 0;
@@ -268,7 +269,7 @@ cli_parse(int argc, char **argv, cli_options *options)
 			return -1;
 		if (option == 'h')
 		{
-			cli_help();
+			help();
 			exit(CLI_OK);
 		}
 		if (option == 'V')

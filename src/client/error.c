@@ -31,8 +31,8 @@ nk_error_set(norikv_error *error, norikv_code code, const char *format, ...)
 	va_end(args);
 }
 
-const char *
-nk_code_name(norikv_code code)
+static const char *
+code_name(norikv_code code)
 {
 	static const char *const names[] = {
 		"OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED",
@@ -170,10 +170,10 @@ describe(nk_rpc *rpc, const char *text, size_t size)
 	if (rpc->key.size > 0)
 		used = snprintf(error->text, sizeof(error->text), "%s of %s on %s: %s: ", method,
 						nk_show_key(key, sizeof(key), nk_own_key(rpc->client, rpc->key)),
-						error->node, nk_code_name(error->code));
+						error->node, code_name(error->code));
 	else
 		used = snprintf(error->text, sizeof(error->text), "%s on %s: %s: ", method,
-						error->node, nk_code_name(error->code));
+						error->node, code_name(error->code));
 	rpc->detail = error->text + used;
 	snprintf(error->text + used, sizeof(error->text) - used, "%.*s", (int) size, text);
 	nk_strip_text(rpc->client, error->text + used);

@@ -19,8 +19,8 @@ typedef struct get_call
  * value with a short time to live (see emulate.c): until it has passed, the
  * value stands for an absent key.
  */
-bool
-nk_is_tombstone(norikv_slice value)
+static bool
+is_tombstone(norikv_slice value)
 {
 	return value.size == sizeof(NK_TOMBSTONE) - 1 &&
 		memcmp(value.data, NK_TOMBSTONE, sizeof(NK_TOMBSTONE) - 1) == 0;
@@ -55,7 +55,7 @@ nk_get_response(nk_rpc *rpc, wire_arena *arena, grpc_byte_buffer *message,
 	entry->value = nk_bytes(response->value);
 	entry->version.term = response->version->term;
 	entry->version.index = response->version->index;
-	if (rpc->node->abilities.known != NK_YES && nk_is_tombstone(entry->value))
+	if (rpc->node->abilities.known != NK_YES && is_tombstone(entry->value))
 	{
 		memset(entry, 0, sizeof(*entry));
 		entry->key = key;

@@ -449,7 +449,6 @@ extern void nk_group_leave(nk_rpc *member);
 extern void nk_error_clear(norikv_error *error);
 extern void nk_error_set(norikv_error *error, norikv_code code, const char *format, ...)
 			__attribute__((format(printf, 3, 4)));
-extern const char *nk_code_name(norikv_code code);
 /* The error of a status that ended the request. */
 extern void nk_error_from_status(nk_rpc *rpc, nk_verdict verdict);
 /* The error of the group's request, in the words of one of those it carried. */
@@ -539,7 +538,6 @@ nk_bytes(ProtobufCBinaryData bytes)
 	return (norikv_slice) {bytes.data != NULL ? bytes.data : (const void *) "", bytes.len};
 }
 
-extern bool nk_is_tombstone(norikv_slice value);
 extern grpc_byte_buffer *nk_get_request(norikv_slice key, const char *consistency);
 /* Into entry, whose key stays; false: no GetResponse. */
 extern bool nk_get_response(nk_rpc *rpc, wire_arena *arena, grpc_byte_buffer *message,

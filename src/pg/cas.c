@@ -114,18 +114,6 @@ NorikvDeleteDocument(NorikvAttempt *attempt, NorikvDocument *document)
 }
 
 void
-NorikvCheckDocument(NorikvAttempt *attempt, NorikvDocument *document)
-{
-	new_change(attempt, NORIKV_OP_CHECK, document);
-}
-
-void
-NorikvAddToDocument(NorikvAttempt *attempt, NorikvDocument *document, int64 delta)
-{
-	new_change(attempt, NORIKV_OP_ADD, document)->delta = delta;
-}
-
-void
 NorikvCreateDocument(NorikvAttempt *attempt, norikv_slice key, norikv_slice value,
 					 norikv_ttl ttl, uint64 ttl_ms)
 {
@@ -167,17 +155,6 @@ NorikvPutVector(NorikvAttempt *attempt, norikv_slice space, norikv_slice id,
 	operation->vector_namespace = space;
 	operation->vector = vector;
 	operation->dimensions = dimensions;
-	operation->condition = condition;
-	operation->version = version;
-}
-
-void
-NorikvDeleteVector(NorikvAttempt *attempt, norikv_slice space, norikv_slice id,
-				   norikv_condition condition, norikv_version version)
-{
-	norikv_operation *operation = new_operation(attempt, NORIKV_OP_VECTOR_DELETE, id);
-
-	operation->vector_namespace = space;
 	operation->condition = condition;
 	operation->version = version;
 }
@@ -298,13 +275,14 @@ is_unary(const NorikvCommit *commit)
 		   (first->kind == NORIKV_OP_PUT || first->kind == NORIKV_OP_DELETE);
 }
 
+/* Documents of which a writing step says nothing, too, must be as they were read. */
 static void
 check_what_was_read(NorikvAttempt *attempt)
 {
 	for (int i = 0; i < attempt->n_documents; i++)
 	{
 		if (!attempt->documents[i].settled)
-			NorikvCheckDocument(attempt, &attempt->documents[i]);
+			new_change(attempt, NORIKV_OP_CHECK, &attempt->documents[i]);
 	}
 }
 

@@ -552,21 +552,17 @@ typedef struct NorikvAttempt
  */
 typedef void (*NorikvStep)(NorikvAttempt *attempt, void *arg);
 
-/* All of these on condition that the document is as it was read. */
+/*
+ * Both on condition that the document is as it was read. A step that writes has the same
+ * condition on each document of which it says nothing.
+ */
 extern void NorikvPutDocument(NorikvAttempt *attempt, NorikvDocument *document,
 							  norikv_slice value, norikv_ttl ttl, uint64 ttl_ms);
 extern void NorikvDeleteDocument(NorikvAttempt *attempt, NorikvDocument *document);
-/* Documents of which a writing step says nothing are checked without being asked for. */
-extern void NorikvCheckDocument(NorikvAttempt *attempt, NorikvDocument *document);
-extern void NorikvAddToDocument(NorikvAttempt *attempt, NorikvDocument *document,
-								int64 delta);
 /* A vector, on a condition of its own: the loop reads none. */
 extern void NorikvPutVector(NorikvAttempt *attempt, norikv_slice space, norikv_slice id,
 							const float *vector, uint32 dimensions,
 							norikv_condition condition, norikv_version version);
-extern void NorikvDeleteVector(NorikvAttempt *attempt, norikv_slice space,
-							   norikv_slice id, norikv_condition condition,
-							   norikv_version version);
 /* A key that was not read, on condition that there is none. */
 extern void NorikvCreateDocument(NorikvAttempt *attempt, norikv_slice key,
 								 norikv_slice value, norikv_ttl ttl, uint64 ttl_ms);

@@ -145,8 +145,8 @@ call_free(call *self)
 	atomic_fetch_sub(&owner->n_calls, 1);
 }
 
-void
-call_hold(call *self)
+static void
+hold(call *self)
 {
 	atomic_fetch_add_explicit(&self->count, 1, memory_order_relaxed);
 }
@@ -176,7 +176,7 @@ watch_close(call *self)
 
 	op.data.recv_close_on_server.cancelled = &self->cancelled;
 	self->watching = true;
-	call_hold(self);
+	hold(self);
 	start_batch(self, &op, 1, &self->closing);
 }
 
@@ -480,13 +480,6 @@ call_fail(call *self, int code, const char *format, ...)
 }
 
 void
-call_finish(call *self)
-{
-	self->on_sent = NULL;
-	send_batch(self, NULL, GRPC_STATUS_OK, NULL);
-}
-
-void
 call_send(call *self, grpc_byte_buffer *buffer, call_handler on_sent)
 {
 	self->on_sent = on_sent;
@@ -512,7 +505,7 @@ call_receive(call *self, grpc_byte_buffer **message, call_handler on_received)
 
 	op.data.recv_message.recv_message = message;
 	self->on_received = on_received;
-	call_hold(self);
+	hold(self);
 	begin_wait(self);
 	start_batch(self, &op, 1, &self->received);
 }
@@ -532,7 +525,7 @@ void
 call_later(call *self, call_handler on_later)
 {
 	self->on_later = on_later;
-	call_hold(self);
+	hold(self);
 	/* A batch of nothing is done at once, and its tag comes out of the queue. */
 	start_batch(self, NULL, 0, &self->later);
 }

@@ -2,9 +2,8 @@
  * call.h - one call: its request, what it sends back, and its end.
  *
  * A call is counted: one count for the method that serves it, given back by
- * call_finish() and its like when the status has gone out; one for each thing
- * that may still happen to it. Methods take one with call_hold() around work
- * handed to the engine.
+ * call_answer() and its like when the status has gone out; one for each thing
+ * that may still happen to it.
  *
  * A batch is started from whichever thread has the answer. At most one send is
  * under way in a call at a time.
@@ -73,7 +72,7 @@ extern void call_drain(call *self);
 
 /* ---- For methods ---- */
 
-extern void call_hold(call *self);
+/* The method is done with it. */
 extern void call_release(call *self);
 
 /* The request unpacked, or NULL after an answer that says what is wrong. */
@@ -102,7 +101,6 @@ extern void call_answer_buffer(call *self, grpc_byte_buffer *buffer);
 extern void call_fail(call *self, int code, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 extern void call_fail_text(call *self, int code, const char *text);
-extern void call_finish(call *self);
 
 /* One message of a stream; on_sent runs on the call's thread when it has gone. */
 extern void call_send(call *self, grpc_byte_buffer *buffer, call_handler on_sent);

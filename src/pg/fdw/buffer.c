@@ -65,8 +65,9 @@ NorikvBufferSeek(NorikvBuffer *buffer, norikv_slice key)
 	return before[0]->next[0];
 }
 
-NorikvBufferKey *
-NorikvBufferSeekBefore(NorikvBuffer *buffer, norikv_slice key)
+/* The last node before the key; for an empty key the last of all. */
+static NorikvBufferKey *
+seek_before(NorikvBuffer *buffer, norikv_slice key)
 {
 	NorikvBufferKey *before[NORIKV_BUFFER_MAX_HEIGHT];
 
@@ -389,7 +390,7 @@ NorikvBufferIterate(NorikvBufferIterator *iterator, NorikvBuffer *buffer,
 {
 	*iterator = (NorikvBufferIterator){buffer, start, end, reverse, curcid, NULL};
 	iterator->next =
-		reverse ? NorikvBufferSeekBefore(buffer, end) : NorikvBufferSeek(buffer, start);
+		reverse ? seek_before(buffer, end) : NorikvBufferSeek(buffer, start);
 }
 
 static bool

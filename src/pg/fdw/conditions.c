@@ -48,8 +48,9 @@ NorikvBytewiseOrder(const NorikvTable *table, Oid collation)
 	}
 }
 
-bool
-NorikvBytewiseEquality(const NorikvTable *table, Oid collation)
+/* Whether text is equal under the collation only where its bytes are. */
+static bool
+is_bytewise_equality(const NorikvTable *table, Oid collation)
 {
 	return table->key_kind != NORIKV_KEY_TEXT ||
 		   (OidIsValid(collation) && get_collation_isdeterministic(collation));
@@ -146,7 +147,7 @@ match_comparison(const NorikvTable *table, Oid operator, Oid collation, Node *op
 		return NULL;
 	if (strategy == BTEqualStrategyNumber)
 	{
-		if (!NorikvBytewiseEquality(table, collation))
+		if (!is_bytewise_equality(table, collation))
 			return NULL;
 	}
 	else if (!NorikvBytewiseOrder(table, is_pattern ? C_COLLATION_OID : collation))
@@ -187,7 +188,7 @@ match_prefix(const NorikvTable *table, Oid function, Oid collation, Node *operan
 {
 	bool of_text = table->key_kind == NORIKV_KEY_TEXT;
 
-	if (!NorikvBytewiseEquality(table, collation))
+	if (!is_bytewise_equality(table, collation))
 		return NULL;
 	if (function == F_STARTS_WITH && of_text)
 		return make_condition(NORIKV_CONDITION_PREFIX, operand, TEXTOID, true);
@@ -239,7 +240,7 @@ match_array(PlannerInfo *root, RelOptInfo *relation, const NorikvTable *table,
 
 	if (!clause->useOr || !NorikvIsKey(linitial(clause->args), relation, table) ||
 		!is_operand(root, array, relation) ||
-		!NorikvBytewiseEquality(table, clause->inputcollid) ||
+		!is_bytewise_equality(table, clause->inputcollid) ||
 		comparison_strategy(table, clause->opno, &right_type, &is_pattern) !=
 			BTEqualStrategyNumber)
 		return NULL;

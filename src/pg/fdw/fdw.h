@@ -245,7 +245,6 @@ extern NorikvCondition *NorikvMatchCondition(PlannerInfo *root, RelOptInfo *rela
 											 const NorikvTable *table, Expr *clause);
 /* Whether text is in byte order under the collation, and equal only where bytes are. */
 extern bool NorikvBytewiseOrder(const NorikvTable *table, Oid collation);
-extern bool NorikvBytewiseEquality(const NorikvTable *table, Oid collation);
 
 /* ---- keyset.c: conditions, evaluated ---- */
 

@@ -15,8 +15,8 @@
 #include "utils/guc.h"
 #include "utils/memutils.h"
 
-bool norikv_allow_multi_store = false;
-int norikv_max_buffered_ops = 100000;
+static bool norikv_allow_multi_store = false;
+static int norikv_max_buffered_ops = 100000;
 int norikv_max_buffered_bytes = 64 * 1024;
 
 /* In the order in which their stores were first used. */

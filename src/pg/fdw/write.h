@@ -75,8 +75,6 @@ extern NorikvBufferKey *NorikvBufferLookup(NorikvBuffer *buffer, norikv_slice ke
 extern NorikvBufferKey *NorikvBufferEnter(NorikvBuffer *buffer, norikv_slice key);
 /* The first node at or after the key; for an empty key the first of all. */
 extern NorikvBufferKey *NorikvBufferSeek(NorikvBuffer *buffer, norikv_slice key);
-/* The last node before the key; for an empty key the last of all. */
-extern NorikvBufferKey *NorikvBufferSeekBefore(NorikvBuffer *buffer, norikv_slice key);
 /* Its newest put or delete that is older than curcid; NULL: none. */
 extern NorikvChange *NorikvBufferVisible(const NorikvBufferKey *key, CommandId curcid);
 
@@ -99,8 +97,6 @@ extern void NorikvBufferRelease(NorikvBuffer *buffer, int level);
 
 /* ---- transaction.c: the buffers of this transaction ---- */
 
-extern bool norikv_allow_multi_store; /* norikv.allow_multi_store */
-extern int norikv_max_buffered_ops;	  /* norikv.max_buffered_ops */
 extern int norikv_max_buffered_bytes; /* norikv.max_buffered_bytes, in kB */
 
 extern void NorikvTransactionInit(void);

@@ -17,8 +17,6 @@
 #define QUEUES 128
 #define QUEUE_PROBES 4
 #define NOBODY (-1)
-/* How much longer than its own call may take a backend waits for another's. */
-#define PATIENCE_MS 1000
 /* For how long after a batch the next one waits for those of it. */
 #define COMPANY_US 1000
 #define UUID_TEXT_SIZE 37

@@ -253,14 +253,8 @@ NorikvReadRecord(const NorikvDocumentRule *rule, const NorikvDocument *document,
 
 /* ---- Writing ---- */
 
-void
-NorikvAppendJsonText(StringInfo json, const char *text)
-{
-	escape_json(json, text);
-}
-
-void
-NorikvAppendJsonNumber(StringInfo json, double number)
+static void
+append_number(StringInfo json, double number)
 {
 	char digits[DOUBLE_SHORTEST_DECIMAL_LEN];
 
@@ -292,7 +286,7 @@ append_texts(StringInfo json, const NorikvTexts *texts)
 	{
 		if (i > 0)
 			appendStringInfoChar(json, ',');
-		NorikvAppendJsonText(json, texts->texts[i]);
+		escape_json(json, texts->texts[i]);
 	}
 	appendStringInfoChar(json, ']');
 }
@@ -330,14 +324,14 @@ append_value(StringInfo json, const NorikvFieldRule *rule, const void *from)
 	switch (rule->type)
 	{
 		case NORIKV_TYPE_TEXT:
-			NorikvAppendJsonText(json, *(char *const *) from);
+			escape_json(json, *(char *const *) from);
 			break;
 		case NORIKV_TYPE_INTEGER:
 		case NORIKV_TYPE_INSTANT:
 			append_integer(json, rule->name, *(const int64 *) from);
 			break;
 		case NORIKV_TYPE_NUMBER:
-			NorikvAppendJsonNumber(json, *(const double *) from);
+			append_number(json, *(const double *) from);
 			break;
 		case NORIKV_TYPE_BOOLEAN:
 			appendStringInfoString(json, *(const bool *) from ? "true" : "false");
@@ -355,7 +349,7 @@ static void
 begin_field(StringInfo json, const char *name)
 {
 	appendStringInfoChar(json, json->len == 0 ? '{' : ',');
-	NorikvAppendJsonText(json, name);
+	escape_json(json, name);
 	appendStringInfoChar(json, ':');
 }
 
@@ -380,8 +374,9 @@ keep_unknown(void *arg, const char *name, norikv_slice json)
 	appendBinaryStringInfo(unknown->json, json.data, json.size);
 }
 
-norikv_slice
-NorikvValueFromJson(StringInfo json)
+/* Its bytes as a value: UTF-8, and not larger than a value may be. */
+static norikv_slice
+value_from_json(StringInfo json)
 {
 	char *utf8 = pg_server_to_any(json->data, json->len, PG_UTF8);
 	norikv_slice value = {utf8, utf8 == json->data ? json->len : strlen(utf8)};
@@ -416,7 +411,7 @@ NorikvWriteRecord(const NorikvDocumentRule *rule, const void *record,
 	if (json.len == 0)
 		appendStringInfoChar(&json, '{');
 	appendStringInfoChar(&json, '}');
-	return NorikvValueFromJson(&json);
+	return value_from_json(&json);
 }
 
 /* ---- Instants ---- */

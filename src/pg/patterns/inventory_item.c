@@ -18,6 +18,7 @@
 #include "common/int.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
+#include "utils/json.h"
 #include "utils/jsonb.h"
 
 static const NorikvFieldRule item_fields[] = {
@@ -274,7 +275,7 @@ write_holds(const NorikvItem *item)
 		const NorikvHold *hold = &item->holds[i];
 
 		appendStringInfoChar(&json, i == 0 ? '{' : ',');
-		NorikvAppendJsonText(&json, hold->reservation);
+		escape_json(&json, hold->reservation);
 		appendStringInfo(&json,
 						 ":{\"quantity\":" INT64_FORMAT ",\"expiresAt\":" INT64_FORMAT "}",
 						 hold->quantity, hold->expires_at);

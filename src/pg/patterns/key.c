@@ -60,14 +60,6 @@ NorikvIdIsUnder(Datum id, const char *word)
 }
 
 bool
-NorikvIdHasColon(Datum id)
-{
-	text *given = DatumGetTextPP(id);
-
-	return memchr(VARDATA_ANY(given), ':', VARSIZE_ANY_EXHDR(given)) != NULL;
-}
-
-bool
 NorikvIsUuid(const char *text)
 {
 	const int length = 36;

@@ -11,6 +11,7 @@
 
 #include "miscadmin.h"
 #include "postmaster/postmaster.h"
+#include "utils/json.h"
 
 #include "patterns/pattern.h"
 
@@ -75,7 +76,7 @@ NorikvLockDocument(const char *nonce, int64 token)
 
 	initStringInfo(&json);
 	appendStringInfoString(&json, "{\"owner\":");
-	NorikvAppendJsonText(&json, NorikvOwnerName());
+	escape_json(&json, NorikvOwnerName());
 	appendStringInfo(&json, ",\"nonce\":\"%s\",\"acquiredAt\":" INT64_FORMAT, nonce,
 					 (GetCurrentTimestamp() + MICROSECONDS_TO_UNIX_EPOCH) / 1000);
 	if (token != 0)

@@ -83,11 +83,6 @@ extern void NorikvRaiseBroken(const NorikvConnection *connection, norikv_slice k
 							  const char *what, const char *detail)
 	pg_attribute_noreturn();
 
-/* A JSON string or number on a buffer, as JSON.stringify writes it. */
-extern void NorikvAppendJsonText(StringInfo json, const char *text);
-extern void NorikvAppendJsonNumber(StringInfo json, double number);
-/* Its bytes as a value: UTF-8, and not larger than a value may be. */
-extern norikv_slice NorikvValueFromJson(StringInfo json);
 
 /* ---- key.c: names of keys ---- */
 
@@ -100,7 +95,6 @@ extern void NorikvRefuseId(const char *argument, Datum id, const char *reason)
 	pg_attribute_noreturn();
 /* Whether the id is word, or starts with word and a colon. */
 extern bool NorikvIdIsUnder(Datum id, const char *word);
-extern bool NorikvIdHasColon(Datum id);
 /* Whether it is spelt as uuid_out does, and JavaScript. */
 extern bool NorikvIsUuid(const char *text);
 

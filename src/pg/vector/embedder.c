@@ -170,8 +170,9 @@ check_vectors(const NorikvEmbedder *embedder, const NorikvEmbedderOptions *optio
 	}
 }
 
-NorikvVectors
-NorikvEmbed(NorikvConnection *connection, const Datum *texts, int n_texts)
+/* Vectors of the texts, one behind the other, checked as other vectors are. */
+static NorikvVectors
+embed(NorikvConnection *connection, const Datum *texts, int n_texts)
 {
 	NorikvVectors vectors = {.count = n_texts};
 	NorikvEmbedderOptions options;
@@ -192,7 +193,7 @@ NorikvEmbed(NorikvConnection *connection, const Datum *texts, int n_texts)
 NorikvVector
 NorikvEmbedText(NorikvConnection *connection, Datum text)
 {
-	NorikvVectors vectors = NorikvEmbed(connection, &text, 1);
+	NorikvVectors vectors = embed(connection, &text, 1);
 
 	return (NorikvVector){vectors.dimensions, vectors.values};
 }
@@ -250,7 +251,7 @@ norikv_sql_embed_many(PG_FUNCTION_ARGS)
 					errmsg("argument \"%s\" must not contain nulls, but element %d is "
 						   "one", "texts", i + 1));
 	}
-	vectors = NorikvEmbed(connection, texts, n_texts);
+	vectors = embed(connection, texts, n_texts);
 	PG_RETURN_DATUM(
 		NorikvVectorsGetDatum(vectors.values, vectors.count, vectors.dimensions));
 }

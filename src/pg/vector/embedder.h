@@ -47,9 +47,7 @@ extern const NorikvEmbedder NorikvFunctionEmbedder; /* function.c */
 /* ---- embedder.c: the one that is configured ---- */
 
 extern void NorikvEmbedderInit(void);
-/* Vectors of the texts, one behind the other, checked as other vectors are. */
-extern NorikvVectors NorikvEmbed(NorikvConnection *connection, const Datum *texts,
-								 int n_texts);
+/* Checked as other vectors are. */
 extern NorikvVector NorikvEmbedText(NorikvConnection *connection, Datum text);
 /* Its name, with its model or function, for people; the same text, the same vectors. */
 extern char *NorikvDescribeEmbedder(NorikvConnection *connection);

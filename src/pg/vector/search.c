@@ -22,10 +22,10 @@ NorikvNeighboursArgument(FunctionCallInfo fcinfo, int argument)
 	return k;
 }
 
-NorikvCall *
-NorikvSearchVectors(NorikvConnection *connection, norikv_slice space, NorikvVector query,
-					int k, bool include_vectors, const norikv_vector **matches,
-					size_t *n_matches)
+/* The matches are the call's. */
+static NorikvCall *
+search(NorikvConnection *connection, norikv_slice space, NorikvVector query, int k,
+	   bool include_vectors, const norikv_vector **matches, size_t *n_matches)
 {
 	norikv_search_request request = {
 		.space = space,
@@ -64,10 +64,10 @@ norikv_sql_vector_search(PG_FUNCTION_ARGS)
 	connection = NorikvGetConnection();
 	space = NorikvNamespaceArgument(fcinfo);
 	include_vectors = PG_GETARG_BOOL(3);
-	call = NorikvSearchVectors(
-		connection, space,
-		NorikvVectorFromArray(PG_GETARG_ARRAYTYPE_P(1), "argument \"query\""),
-		NorikvNeighboursArgument(fcinfo, 2), include_vectors, &matches, &n_matches);
+	call = search(connection, space,
+				  NorikvVectorFromArray(PG_GETARG_ARRAYTYPE_P(1), "argument \"query\""),
+				  NorikvNeighboursArgument(fcinfo, 2), include_vectors, &matches,
+				  &n_matches);
 	row_context = AllocSetContextCreate(CurrentMemoryContext, "norikv row",
 										ALLOCSET_DEFAULT_SIZES);
 	for (size_t i = 0; i < n_matches; i++)

@@ -76,10 +76,6 @@ extern void NorikvForgetIndexMaker(NorikvConnection *connection, norikv_slice sp
 
 /* ---- search.c ---- */
 
-/* With norikv.ef_search. The matches are the call's. */
-extern NorikvCall *NorikvSearchVectors(NorikvConnection *connection, norikv_slice space,
-									   NorikvVector query, int k, bool include_vectors,
-									   const norikv_vector **matches, size_t *n_matches);
 /* The argument "k": 1 or more. */
 extern int NorikvNeighboursArgument(FunctionCallInfo fcinfo, int argument);
 

@@ -32,6 +32,7 @@
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
+#include "utils/json.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/resowner.h"
@@ -132,9 +133,9 @@ notify(const Task *task)
 
 	initStringInfo(&payload);
 	appendStringInfoString(&payload, "{\"election\":");
-	NorikvAppendJsonText(&payload, from_utf8(task->plan.election));
+	escape_json(&payload, from_utf8(task->plan.election));
 	appendStringInfoString(&payload, ",\"node\":");
-	NorikvAppendJsonText(&payload, from_utf8(task->plan.node));
+	escape_json(&payload, from_utf8(task->plan.node));
 	appendStringInfo(&payload, ",\"event\":\"%s\",\"token\":" INT64_FORMAT "}",
 					 task->event.elected ? "elected" : "lost", task->event.token);
 	Async_Notify(CHANNEL, payload.data);

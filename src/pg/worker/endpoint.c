@@ -188,14 +188,6 @@ NorikvEndpointAcquire(const NorikvConnection *connection)
 }
 
 void
-NorikvEndpointHold(int number)
-{
-	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-	shared->slots[number].references++;
-	LWLockRelease(shared->lock);
-}
-
-void
 NorikvEndpointRelease(int number)
 {
 	Slot *slot = &shared->slots[number];

@@ -41,8 +41,7 @@ extern void NorikvEndpointInit(void);
 extern int NorikvEndpointAcquire(const NorikvConnection *connection);
 /* The same, and -1 instead of an error. */
 extern int NorikvEndpointTryAcquire(const NorikvConnection *connection);
-/* These never throw. */
-extern void NorikvEndpointHold(int number);
+/* Never throws. */
 extern void NorikvEndpointRelease(int number);
 
 /* ---- For the keeper ---- */

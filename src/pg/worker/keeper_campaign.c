@@ -13,6 +13,7 @@
 #include "postgres.h"
 
 #include "postmaster/bgworker.h"
+#include "utils/json.h"
 #include "utils/memutils.h"
 
 #include "cache/cache.h"
@@ -122,7 +123,7 @@ NorikvLeaderMeta(const char *node, const char *nonce, int64 token)
 
 	initStringInfo(&json);
 	appendStringInfoString(&json, "{\"node\":");
-	NorikvAppendJsonText(&json, node);
+	escape_json(&json, node);
 	appendStringInfo(&json, ",\"nonce\":\"%s\"", nonce);
 	if (token != 0)
 		appendStringInfo(&json, ",\"token\":" INT64_FORMAT, token);

@@ -481,16 +481,6 @@ NorikvLeaseUnclaim(NorikvLease *lease, bool uncertain)
 		NorikvKeeperWake(0);
 }
 
-void
-NorikvLeaseMarkLost(NorikvLease *lease)
-{
-	NorikvLeaseLock();
-	if (lease->user == NORIKV_LEASE_OWNER)
-		lease->user = NORIKV_LEASE_IDLE;
-	lease->state = NORIKV_LEASE_LOST;
-	NorikvLeaseUnlock();
-}
-
 bool
 NorikvLeaseIsHeld(const NorikvLease *lease)
 {

@@ -163,7 +163,6 @@ extern void NorikvLeaseFree(NorikvLease *lease);
 extern void NorikvLeaseRelease(NorikvLease *lease);
 /* Whether it is held at this moment. */
 extern bool NorikvLeaseIsHeld(const NorikvLease *lease);
-extern void NorikvLeaseMarkLost(NorikvLease *lease);
 /* Whether the bytes hold the nonce of a lease that the keeper is about to delete. */
 extern bool NorikvLeaseIsReleased(norikv_slice value);
 
