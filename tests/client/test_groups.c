@@ -104,10 +104,7 @@ open_fake(fake_scene *scene, const char *fault, const char *times)
 static void
 open_norikvd(fake_scene *scene)
 {
-	const char *arguments[] = {"--listen", scene->nodes[0], "--engine", "memory",
-	"--log-level", "error", NULL};
-
-	assert_true(program_start(&scene->servers[0], "norikvd", arguments));
+	fake_start_norikvd(scene);
 	fake_open(scene, 0, 1);
 	find_out(scene);
 }

@@ -13,23 +13,6 @@
 
 #include "support/fake.h"
 
-/* A scene whose server 0 is norikvd, in memory. */
-static int
-setup(void **state)
-{
-	fake_scene *scene;
-
-	fake_setup(state);
-	scene = *state;
-	const char *arguments[] = {"--listen", scene->nodes[0], "--engine", "memory",
-	"--log-level", "error", NULL};
-
-	if (!program_start(&scene->servers[0], "norikvd", arguments))
-		return -1;
-	fake_open(scene, 0, 1);
-	return 0;
-}
-
 static norikv_operation
 operation(norikv_operation_kind kind, const char *key)
 {
@@ -304,7 +287,8 @@ test_server(void **state)
 int
 main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, fake_teardown)
+#define TEST(name) \
+	cmocka_unit_test_setup_teardown(name, fake_setup_norikvd, fake_teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(test_conditions), TEST(test_atomic_commit), TEST(test_each_for_itself),
 		TEST(test_ttl), TEST(test_many_keys), TEST(test_bounds), TEST(test_server),

@@ -600,12 +600,10 @@ static void
 test_norikvd(void **state)
 {
 	fake_scene *scene = *state;
-	const char *arguments[] = {"--listen", scene->nodes[0], "--engine", "memory",
-	"--log-level", "error", NULL};
 
 	for (size_t i = 0; i < sizeof(prefixes) / sizeof(prefixes[0]); i++)
 	{
-		assert_true(program_start(&scene->servers[0], "norikvd", arguments));
+		fake_start_norikvd(scene);
 		try_everything(scene, prefixes[i], false);
 		fake_stop(scene, 0);
 	}

@@ -19,23 +19,6 @@
 
 static const norikv_slice docs = {"docs", 4};
 
-/* A scene whose server 0 is norikvd, in memory. */
-static int
-setup(void **state)
-{
-	fake_scene *scene;
-
-	fake_setup(state);
-	scene = *state;
-	const char *arguments[] = {"--listen", scene->nodes[0], "--engine", "memory",
-	"--log-level", "error", NULL};
-
-	if (!program_start(&scene->servers[0], "norikvd", arguments))
-		return -1;
-	fake_open(scene, 0, 1);
-	return 0;
-}
-
 static norikv_operation_result
 result_of(norikv_call *call)
 {
@@ -586,7 +569,8 @@ test_server_without_extensions(void **state)
 int
 main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, fake_teardown)
+#define TEST(name) \
+	cmocka_unit_test_setup_teardown(name, fake_setup_norikvd, fake_teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(test_indexes), TEST(test_info), TEST(test_vectors), TEST(test_matches),
 		TEST(test_bad_arguments), TEST(test_largest_vector), TEST(test_idempotency_key),

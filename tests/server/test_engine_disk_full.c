@@ -11,37 +11,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "../tools/shims/disk_faults.h"
-#include "support/preload.h"
+#include "support/faulty_disk.h"
 
 #define VALUE_SIZE 10000
 #define MAX_VALUE_SIZE 1000000
 #define TRIES 200
 #define PAUSE_US 100000
 #define BRIM_PAUSE_US 3000000
-
-static const disk_faults *faults;
-
-static int
-setup(void **state)
-{
-	fixture    *fix = malloc(sizeof(*fix));
-
-	fixture_init(fix, "rocksdb");
-	fixture_open(fix);
-	faults->set_directory(fix->root);
-	*state = fix;
-	return 0;
-}
-
-static int
-teardown(void **state)
-{
-	faults->set_room(INT64_MAX);
-	faults->fail_syncs(0);
-	faults->set_directory(NULL);
-	return fixture_teardown(state);
-}
 
 static engine_status
 try_put_sized(engine *on, unsigned number, size_t size)
@@ -436,12 +412,8 @@ main(int argc, char **argv)
 		cmocka_unit_test_setup_teardown(test_failed_sync_of_slots, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_scan_survives_reopening, setup, teardown),
 	};
-	const disk_faults *(*get) (void);
 
 	(void) argc;
-	get = (const disk_faults *(*) (void)) preload_require("disk_faults",
-														  DISK_FAULTS_SYMBOL,
-														 argv);
-	faults = get();
+	require_disk_faults(argv);
 	return cmocka_run_group_tests_name("engine on a full disk", tests, NULL, NULL);
 }

@@ -8,38 +8,25 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "../tools/shims/disk_faults.h"
-#include "support/preload.h"
+#include "support/faulty_disk.h"
 
 #define DIMENSIONS 1000
 #define TRIES 200
 #define PAUSE_US 100000
 
-static const disk_faults *faults;
 static const engine_index large = {DIMENSIONS, ENGINE_EUCLIDEAN, ENGINE_HNSW};
 
 static int
-setup(void **state)
+setup_docs(void **state)
 {
-	fixture    *fix = malloc(sizeof(*fix));
 	engine_status status;
+	fixture    *fix;
 
-	fixture_init(fix, "rocksdb");
-	fixture_open(fix);
+	setup(state);
+	fix = *state;
 	create_index(fix->engine, "docs", large, &status);
 	assert_int_equal(status.code, ENGINE_OK);
-	faults->set_directory(fix->root);
-	*state = fix;
 	return 0;
-}
-
-static int
-teardown(void **state)
-{
-	faults->set_room(INT64_MAX);
-	faults->fail_syncs(0);
-	faults->set_directory(NULL);
-	return fixture_teardown(state);
 }
 
 static engine_status
@@ -142,14 +129,11 @@ int
 main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_full_disk, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_failed_sync, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_full_disk, setup_docs, teardown),
+		cmocka_unit_test_setup_teardown(test_failed_sync, setup_docs, teardown),
 	};
-	const disk_faults *(*get) (void);
 
 	(void) argc;
-	get = (const disk_faults *(*) (void)) preload_require("disk_faults",
-														  DISK_FAULTS_SYMBOL, argv);
-	faults = get();
+	require_disk_faults(argv);
 	return cmocka_run_group_tests_name("vectors on a full disk", tests, NULL, NULL);
 }

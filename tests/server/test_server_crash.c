@@ -20,8 +20,7 @@
 #include <cmocka.h>
 
 #include "../support/ext_calls.h"
-#include "../support/kv_calls.h"
-#include "../support/norikvd.h"
+#include "support/own_norikvd.h"
 
 #define N_WRITERS 4
 #define N_KEYS 50				/* of one writer: they are written over and over */
@@ -45,7 +44,6 @@ typedef struct writer
 	written		keys[N_KEYS];
 } writer;
 
-static char directory[256];
 static writer writers[N_WRITERS];
 static atomic_uint acknowledged;
 static atomic_bool stopping;
@@ -203,18 +201,12 @@ check_versions(void)
 static void
 start_server(norikvd *server)
 {
-	char		data_dir[300];
-	char		address[300];
-	char		log[300];
 	const char *const arguments[] = {
 		"--data-dir", data_dir, "--listen", address, "--listen", "127.0.0.1:0", NULL
 	};
 	char		tcp[64] = "";
 
-	snprintf(data_dir, sizeof(data_dir), "%s/data", directory);
-	snprintf(address, sizeof(address), "unix:%s/socket", directory);
-	snprintf(log, sizeof(log), "%s/log", directory);
-	assert_true(norikvd_start(server, log, arguments));
+	assert_true(norikvd_start(server, log_path, arguments));
 	assert_int_equal(sscanf(server->ready, "ready %*s %63s", tcp), 1);
 	for (int i = 0; i < N_WRITERS; i++)
 		writers[i].client = wire_client_open(i % 2 == 0 ? address : tcp);
@@ -265,22 +257,6 @@ test_kill_9_under_load(void **state)
 		wire_client_close(writers[i].client);
 	assert_int_equal(norikvd_stop(&server, SIGTERM), 0);
 	free(versions);
-}
-
-static int
-set_up(void **state)
-{
-	(void) state;
-	work_dir_make(directory, sizeof(directory));
-	return 0;
-}
-
-static int
-tear_down(void **state)
-{
-	(void) state;
-	work_dir_remove(directory);
-	return 0;
 }
 
 int

@@ -13,40 +13,9 @@
 
 #include <cmocka.h>
 
-#include "../support/kv_calls.h"
-#include "../support/norikvd.h"
+#include "support/shared_norikvd.h"
 
 #define HUNDRED_YEARS_MS (UINT64_C(36525) * 24 * 3600 * 1000)
-
-static char directory[256];
-static norikvd server;
-static wire_client *client;
-
-static int
-start(void **state)
-{
-	char		target[300];
-
-	(void) state;
-	work_dir_make(directory, sizeof(directory));
-	if (!norikvd_start_memory(&server, directory, NULL))
-		return -1;
-	snprintf(target, sizeof(target), "unix:%s/socket", directory);
-	client = wire_client_open(target);
-	return 0;
-}
-
-static int
-stop(void **state)
-{
-	int			status;
-
-	(void) state;
-	wire_client_close(client);
-	status = norikvd_end(&server);
-	work_dir_remove(directory);
-	return status;
-}
 
 static void
 assert_refused(kv_reply reply, grpc_status_code code, const char *text)

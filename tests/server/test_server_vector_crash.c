@@ -22,7 +22,7 @@
 #include <cmocka.h>
 
 #include "norikv.h"
-#include "../support/norikvd.h"
+#include "support/own_norikvd.h"
 
 #define DIMENSIONS 16
 #define N_WRITERS 3
@@ -44,8 +44,6 @@ typedef struct writer
 	fate		fates[N_IDS];
 } writer;
 
-static char directory[256];
-static char address[300];
 static writer writers[N_WRITERS];
 static uint32_t generation;		/* of the index that comes and goes: acknowledged */
 static uint32_t generation_tried;
@@ -164,14 +162,9 @@ keep_dropping(void *arg)
 static void
 start_server(norikvd *server)
 {
-	char		data_dir[300];
-	char		log[300];
 	const char *const arguments[] = {"--data-dir", data_dir, "--listen", address, NULL};
 
-	snprintf(data_dir, sizeof(data_dir), "%s/data", directory);
-	snprintf(address, sizeof(address), "unix:%s/socket", directory);
-	snprintf(log, sizeof(log), "%s/log", directory);
-	assert_true(norikvd_start(server, log, arguments));
+	assert_true(norikvd_start(server, log_path, arguments));
 }
 
 static void
@@ -332,22 +325,6 @@ test_kill_9_under_load(void **state)
 		}
 	}
 	assert_int_equal(norikvd_stop(&server, SIGTERM), 0);
-}
-
-static int
-set_up(void **state)
-{
-	(void) state;
-	work_dir_make(directory, sizeof(directory));
-	return 0;
-}
-
-static int
-tear_down(void **state)
-{
-	(void) state;
-	work_dir_remove(directory);
-	return 0;
 }
 
 int

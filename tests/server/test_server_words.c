@@ -12,43 +12,10 @@
 #include <cmocka.h>
 
 #include "../../src/client/internal.h"
-#include "../support/ext_calls.h"
-#include "../support/kv_calls.h"
-#include "../support/norikvd.h"
+#include "support/shared_norikvd.h"
 
 #define STREAMS 10
 #define VALUE_SIZE 600000
-
-static char directory[256];
-static norikvd server;
-static wire_client *client;
-
-static int
-start(void **state)
-{
-	/* the least there is: 4 MiB of Commits that are not complete for a connection */
-	static const char *const more[] = {"--max-memory", "16m", NULL};
-	char		target[300];
-
-	(void) state;
-	work_dir_make(directory, sizeof(directory));
-	if (!norikvd_start_memory(&server, directory, more))
-		return -1;
-	snprintf(target, sizeof(target), "unix:%s/socket", directory);
-	client = wire_client_open(target);
-	return 0;
-}
-
-static int
-stop(void **state)
-{
-	(void) state;
-	wire_client_close(client);
-	if (server.pid != 0)
-		norikvd_stop(&server, SIGTERM);
-	work_dir_remove(directory);
-	return 0;
-}
 
 static void
 assert_refusal(wire_stream *stream, const char *words)

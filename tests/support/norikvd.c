@@ -121,7 +121,7 @@ norikvd_stop(norikvd *self, int signal_number)
 int
 norikvd_end(norikvd *self)
 {
-	int			status = norikvd_stop(self, SIGTERM);
+	int			status = self->pid != 0 ? norikvd_stop(self, SIGTERM) : 0;
 
 	if (status != EXIT_FAILURE || norikvd_said(self, "Sanitizer") ||
 		norikvd_said(self, "runtime error"))

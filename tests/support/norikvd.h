@@ -35,8 +35,9 @@ extern bool norikvd_start(norikvd *self, const char *errors,
 extern int	norikvd_wait(norikvd *self);
 extern int	norikvd_stop(norikvd *self, int signal_number);
 /*
- * For tear-downs: 0 unless it crashed. On a busy machine it may be late and give up
- * what is under way, which is a matter of the tests that stop it on purpose.
+ * For tear-downs: 0 unless it crashed, also where it was stopped before. On a busy
+ * machine it may be late and give up what is under way, which is a matter of the tests
+ * that stop it on purpose.
  */
 extern int	norikvd_end(norikvd *self);
 

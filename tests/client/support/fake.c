@@ -65,6 +65,24 @@ fake_start(fake_scene *scene, int server, ...)
 }
 
 void
+fake_start_norikvd(fake_scene *scene)
+{
+	const char *arguments[] = {"--listen", scene->nodes[0], "--engine", "memory",
+	"--log-level", "error", NULL};
+
+	assert_true(program_start(&scene->servers[0], "norikvd", arguments));
+}
+
+int
+fake_setup_norikvd(void **state)
+{
+	fake_setup(state);
+	fake_start_norikvd(*state);
+	fake_open(*state, 0, 1);
+	return 0;
+}
+
+void
 fake_stop(fake_scene *scene, int server)
 {
 	program_stop(&scene->servers[server], SIGKILL, NULL, 0);

@@ -21,10 +21,14 @@ typedef struct fake_scene
 /* A cmocka setup and teardown; *state is the scene. */
 extern int	fake_setup(void **state);
 extern int	fake_teardown(void **state);
+/* A setup whose server 0 is norikvd, in memory, with a client of it. */
+extern int	fake_setup_norikvd(void **state);
 
 /* Starts server 0 or 1 with these options of fake_norikv; the list ends with NULL. */
 extern void fake_start(fake_scene *scene, int server, ...) __attribute__((sentinel));
 extern void fake_stop(fake_scene *scene, int server);
+/* Starts norikvd, in memory, as server 0. */
+extern void fake_start_norikvd(fake_scene *scene);
 
 /* A client of the servers from first on, so many of them; closes the one before. */
 extern void fake_open(fake_scene *scene, int first, int count);

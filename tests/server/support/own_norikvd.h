@@ -37,13 +37,13 @@ tear_down(void **state)
 	return 0;
 }
 
-static bool
+static inline bool
 start_memory(norikvd *server)
 {
 	return norikvd_start_memory(server, directory, NULL);
 }
 
-static bool
+static inline bool
 answers(const char *target)
 {
 	wire_client *client = wire_client_open(target);
@@ -54,7 +54,7 @@ answers(const char *target)
 	return reply.code == GRPC_STATUS_OK;
 }
 
-static bool
+static inline bool
 exists(const char *path)
 {
 	struct stat status;
@@ -63,7 +63,7 @@ exists(const char *path)
 }
 
 /* Starts norikvd, which must not come up, and gives its exit status. */
-static int
+static inline int
 status_of(const char *const *arguments)
 {
 	norikvd		server;
@@ -72,7 +72,7 @@ status_of(const char *const *arguments)
 	return norikvd_wait(&server);
 }
 
-static void
+static inline void
 assert_logged(const char *text)
 {
 	norikvd		any = {0};

@@ -44,7 +44,7 @@ stop(void **state)
 	return status;
 }
 
-static void
+static inline void
 assert_status(wire_stream *stream, grpc_status_code code, const char *text)
 {
 	assert_int_equal(wire_status(stream), code);
