@@ -621,13 +621,15 @@ typedef struct norikv_quota
 {
 	norikv_slice prefix;		/* empty: the whole store */
 	uint64_t	max_keys;		/* 0: no limit */
-	uint64_t	max_bytes;		/* of keys and values; 0: no limit */
+	uint64_t	max_bytes;		/* of keys, values and vectors; 0: no limit */
 } norikv_quota;
 
 /*
- * Counts live keys and their bytes under a prefix, and limits them: a write that
- * would pass a limit is refused, with quota_exceeded in its error. All quotas whose
- * prefix a key has count it. Without limits they are only counted.
+ * Counts live keys and their bytes under a prefix, and limits them. A vector whose
+ * namespace begins with the prefix is a key, of the bytes of its namespace, its id and
+ * its components. A write that would pass a limit is refused, with quota_exceeded in
+ * its error. All quotas whose prefix a key has count it. Without limits they are only
+ * counted.
  */
 extern norikv_call *norikv_set_quota(norikv_client *client, const norikv_quota *quota,
 									 const norikv_call_options *options);

@@ -2,13 +2,11 @@
  * test_engine_quota.c - quotas: what they count, what they refuse, on each engine,
  * and that no crash parts the counts from the keys.
  */
-#include "support/engine_fixture.h"
+#include "support/quota_calls.h"
 
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 static engine *
@@ -17,93 +15,11 @@ engine_of(void **state)
 	return ((fixture *) *state)->engine;
 }
 
-static void
-set_quota(engine *on, const char *prefix, uint64_t max_keys, uint64_t max_bytes)
-{
-	engine_op	op = {.kind = ENGINE_QUOTA_SET, .key = TEXT(prefix),
-		.quota = {max_keys, max_bytes}};
-	engine_status status;
-
-	commit_op(on, op, &status);
-	assert_int_equal(status.code, ENGINE_OK);
-}
-
-static bool
-remove_quota(engine *on, const char *prefix)
-{
-	engine_op	op = {.kind = ENGINE_QUOTA_REMOVE, .key = TEXT(prefix)};
-	engine_status status;
-	engine_result result = commit_op(on, op, &status);
-
-	assert_int_equal(status.code, ENGINE_OK);
-	return result.existed;
-}
-
-typedef struct usage_answer
-{
-	engine_status status;
-	engine_usage usage;
-} usage_answer;
-
-static void
-take_usage(void *arg, const engine_status *status, const engine_usage *usage)
-{
-	usage_answer *to = arg;
-
-	to->status = *status;
-	to->usage = (engine_usage) {0};
-	if (usage != NULL)
-		to->usage = *usage;
-}
-
-/* Waits until all is counted. */
-static engine_usage
-usage_of(engine *on, const char *prefix)
-{
-	usage_answer found;
-
-	for (;;)
-	{
-		on->methods->usage(on, TEXT(prefix), take_usage, &found);
-		assert_int_equal(found.status.code, ENGINE_OK);
-		if (!found.usage.recounting)
-			return found.usage;
-		usleep(1000);
-	}
-}
-
-static void
-assert_usage(engine *on, const char *prefix, uint64_t keys, uint64_t n_bytes)
-{
-	engine_usage usage = usage_of(on, prefix);
-
-	assert_int_equal(usage.keys, keys);
-	assert_int_equal(usage.bytes, n_bytes);
-}
-
-static engine_status
-try_op(engine *on, engine_op op)
-{
-	engine_status status;
-
-	commit_op(on, op, &status);
-	return status;
-}
-
 static engine_op
 put_op(const char *key, const char *value)
 {
 	return (engine_op) {.kind = ENGINE_PUT, .blind = true, .key = TEXT(key),
 		.value = TEXT(value)};
-}
-
-static void
-assert_refused(engine *on, engine_op op, const char *text)
-{
-	engine_status status = try_op(on, op);
-
-	assert_int_equal(status.code, ENGINE_RESOURCE_EXHAUSTED);
-	assert_string_equal(status.text, text);
 }
 
 /* ---- What is counted and refused ---- */
@@ -119,14 +35,16 @@ test_limits_are_exact(void **state)
 	assert_usage(on, "a/", 1, 5);
 	put_text(on, "a/2", "");
 	assert_usage(on, "a/", 2, 8);
-	assert_refused(on, put_op("a/3", ""), "quota of prefix \"a/\" exceeded: at most 2 "
-				   "keys, 2 are used, 1 more were to be written");
+	assert_over_quota(on, put_op("a/3", ""),
+					  "quota of prefix \"a/\" exceeded: at most 2 "
+					  "keys, 2 are used, 1 more were to be written");
 	assert_absent(on, "a/3");
 	/* an overwrite counts the difference, in both directions */
 	put_text(on, "a/2", "123456789012");
 	assert_usage(on, "a/", 2, 20);
-	assert_refused(on, put_op("a/1", "123"), "quota of prefix \"a/\" exceeded: at most "
-				   "20 bytes, 20 are used, 1 more were to be written");
+	assert_over_quota(on, put_op("a/1", "123"),
+					  "quota of prefix \"a/\" exceeded: at most "
+					  "20 bytes, 20 are used, 1 more were to be written");
 	assert_value(on, "a/1", "12");
 	put_text(on, "a/2", "1");
 	assert_usage(on, "a/", 2, 9);
@@ -149,8 +67,9 @@ test_adds_count_their_digits(void **state)
 	assert_int_equal(try_op(on, add).code, ENGINE_OK);
 	assert_usage(on, "n/", 1, 5);
 	add.delta = 100;
-	assert_refused(on, add, "quota of prefix \"n/\" exceeded: at most 5 bytes, 5 are "
-				   "used, 1 more were to be written");
+	assert_over_quota(on, add,
+					  "quota of prefix \"n/\" exceeded: at most 5 bytes, 5 are "
+					  "used, 1 more were to be written");
 	assert_value(on, "n/x", "18");
 	add.delta = -25;
 	assert_int_equal(try_op(on, add).code, ENGINE_OK);
@@ -214,8 +133,9 @@ test_nested_quotas_all_count(void **state)
 	assert_usage(on, "t/", 2, 9);
 	assert_usage(on, "t/a/", 1, 5);
 	assert_usage(on, "t/b", 1, 4);
-	assert_refused(on, put_op("t/a/2", ""), "quota of prefix \"t/\" exceeded: at most 2 "
-				   "keys, 2 are used, 1 more were to be written");
+	assert_over_quota(on, put_op("t/a/2", ""),
+					  "quota of prefix \"t/\" exceeded: at most 2 "
+					  "keys, 2 are used, 1 more were to be written");
 	put_text(on, "x", "");
 	assert_int_equal(try_op(on, put_op("y", "")).code, ENGINE_RESOURCE_EXHAUSTED);
 	assert_true(remove_quota(on, ""));
@@ -488,29 +408,6 @@ test_counts_survive_a_restart(void **state)
 	put_text(fix->engine, "s/3", "1");
 }
 
-/*
- * Each part in a process of its own, which no thread of ours is missing in. Nothing is
- * asserted there: the exit status tells.
- */
-static int
-run_in_child(fixture *fix, int (*part) (fixture *fix, uint64_t random), uint64_t random,
-			 bool kill_it)
-{
-	pid_t		child = fork();
-	int			status;
-
-	assert_true(child >= 0);
-	if (child == 0)
-		_exit(part(fix, random));
-	if (kill_it)
-	{
-		usleep(30000 + (useconds_t) random_below(&random, 60000));
-		assert_int_equal(kill(child, SIGKILL), 0);
-	}
-	assert_int_equal(waitpid(child, &status, 0), child);
-	return WIFEXITED(status) ? WEXITSTATUS(status) : kill_it ? 0 : 128;
-}
-
 static int
 fill_in_child(fixture *fix, uint64_t random)
 {
@@ -539,25 +436,6 @@ change_for_ever(fixture *fix, uint64_t random)
 	return 1;
 }
 
-static bool
-is_counted_right(engine *on, const char *prefix)
-{
-	engine_usage live = count_live(on, prefix);
-	engine_usage usage;
-	usage_answer found;
-
-	on->methods->usage(on, TEXT(prefix), take_usage, &found);
-	if (found.status.code == ENGINE_NOT_FOUND)
-		return true;
-	usage = usage_of(on, prefix);
-	if (usage.keys == live.keys && usage.bytes == live.bytes)
-		return true;
-	fprintf(stderr, "%s: %llu keys and %llu bytes are counted, %llu and %llu are there\n",
-			prefix, (unsigned long long) usage.keys, (unsigned long long) usage.bytes,
-			(unsigned long long) live.keys, (unsigned long long) live.bytes);
-	return false;
-}
-
 static int
 compare_counts(fixture *fix, uint64_t random)
 {
@@ -565,7 +443,8 @@ compare_counts(fixture *fix, uint64_t random)
 
 	(void) random;
 	fixture_open(fix);
-	good = is_counted_right(fix->engine, "c/") && is_counted_right(fix->engine, "c/1/");
+	good = is_usage(fix->engine, "c/", count_live(fix->engine, "c/")) &&
+		is_usage(fix->engine, "c/1/", count_live(fix->engine, "c/1/"));
 	fixture_close(fix);
 	return good ? 0 : 1;
 }

@@ -20,7 +20,7 @@ CREATE FUNCTION tenant_usage(id text,
 AS 'MODULE_PATHNAME', 'norikv_sql_tenant_usage'
 LANGUAGE C VOLATILE PARALLEL RESTRICTED;
 COMMENT ON FUNCTION tenant_usage(text)
-IS 'the keys of a tenant, bytes of keys (with their prefix) and values, and the limits (NULL: none); P0002 where there is no such tenant';
+IS 'the keys of a tenant, each vector one of them, bytes of keys (with their prefix), values and vectors (namespace, id, 4 a dimension), and the limits (NULL: none); P0002 where there is no such tenant';
 
 CREATE FUNCTION tenant_get(tenant text, key text, consistency text DEFAULT NULL) RETURNS text
 AS 'MODULE_PATHNAME', 'norikv_sql_tenant_get'

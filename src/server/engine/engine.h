@@ -262,11 +262,14 @@ typedef enum engine_op_kind
 	ENGINE_QUOTA_REMOVE = 11
 } engine_op_kind;
 
-/* Of the live keys under a prefix; 0: no limit. */
+/*
+ * Of the live keys under a prefix, and of the vectors whose namespace begins with it: a
+ * vector is one key more. 0: no limit.
+ */
 typedef struct engine_quota
 {
 	uint64_t	max_keys;
-	uint64_t	max_bytes;		/* of keys and values */
+	uint64_t	max_bytes;		/* of keys and values; of namespaces, ids and floats */
 } engine_quota;
 
 typedef enum engine_condition
@@ -371,7 +374,7 @@ typedef struct engine_usage
 	uint64_t	keys;
 	uint64_t	bytes;
 	engine_quota quota;
-	/* Not all keys have been counted yet; those that have not are not limited. */
+	/* Not all has been counted yet; what has not is not limited. */
 	bool		recounting;
 } engine_usage;
 

@@ -426,9 +426,13 @@ decide_each(batch *self, plan *of)
 	{
 		check_op(self, of, i);
 		if (of->results[i].code != ENGINE_OK ||
-			!plan_changes(&of->unit->ops[i], &of->results[i]) ||
-			!plan_admit(self, of, i, 1, &refused))
+			!plan_changes(&of->unit->ops[i], &of->results[i]))
 			continue;
+		if (!plan_admit(self, of, i, 1, &refused))
+		{
+			vector_plan_undo_step(of, i);
+			continue;
+		}
 		self->last.index++;
 		apply_op(self, of, i, self->last);
 		any = true;

@@ -11,6 +11,9 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "quota_count.h"
+#include "vector_entry.h"
+#include "vector_unit.h"
 #include "words.h"
 
 typedef struct charges
@@ -20,13 +23,13 @@ typedef struct charges
 } charges;
 
 static void
-charge(charges *self, engine_slice key, quota_count more, size_t op)
+charge(charges *self, const quota_item *item, quota_count more, size_t op)
 {
 	quotas	   *in = self->batch->quotas;
 
-	for (quota *of = quotas_find(in, key); of != NULL; of = of->parent)
+	for (quota *of = quotas_find(in, quota_item_name(item)); of != NULL; of = of->parent)
 	{
-		if (!quota_counts(of, key))
+		if (!quota_counts(of, item))
 			continue;
 		if (!of->charged)
 		{
@@ -45,33 +48,38 @@ charge(charges *self, engine_slice key, quota_count more, size_t op)
 	}
 }
 
-static quota_count
-stored_already(const pending *key)
+/* What there will be instead of what is stored now; NULL: nothing. */
+static void
+charge_change(charges *self, const engine_op *op, const pending *stored,
+			  const size_t *value_size, size_t number)
 {
-	if (!key->stored)
-		return (quota_count) {0, 0};
-	return (quota_count) {1, (int64_t) (key->key.size + key->entry.value.size)};
+	quota_item	item = {.key = op->key};
+	quota_count more = {0, 0};
+
+	if (op_on_vector(op))
+		item.space = op->space;
+	if (value_size != NULL)
+	{
+		item.value_size = *value_size;
+		more.keys++;
+		more.bytes += quota_item_bytes(&item);
+	}
+	if (stored->stored)
+	{
+		item.value_size = stored->entry.value.size;
+		more.keys--;
+		more.bytes -= quota_item_bytes(&item);
+	}
+	charge(self, &item, more, number);
 }
 
+/* What is stored in the range, expired or not, goes. Of TABLE_VECTOR it is the vectors
+ * of this namespace. */
 static void
-charge_write(charges *self, const engine_op *op, const step *at, size_t number)
-{
-	quota_count before = stored_already(at->key);
-	size_t		value_size = op->value.size;
-
-	if (op->kind == ENGINE_ADD)
-		value_size = (size_t) snprintf(NULL, 0, "%" PRId64, at->sum);
-	charge(self, op->key, (quota_count) {1 - before.keys,
-		   (int64_t) (op->key.size + value_size) - before.bytes}, number);
-}
-
-/* What is stored there, expired or not, goes. */
-static void
-charge_range(charges *self, const engine_op *op, size_t number)
+charge_range(charges *self, const table_range *range, engine_slice space, size_t number)
 {
 	table	   *from = self->batch->table;
-	table_range range = {.space = TABLE_DATA, .start = op->key, .end = op->end_key};
-	table_iterator *iterator = from->methods->iterate(from, &range);
+	table_iterator *iterator = from->methods->iterate(from, range);
 	engine_slice key;
 	engine_slice stored;
 	engine_status status;
@@ -79,12 +87,39 @@ charge_range(charges *self, const engine_op *op, size_t number)
 
 	while (from->methods->next(iterator, &key, &stored))
 	{
-		if (entry_decode(stored, &found))
-			charge(self, key, (quota_count) {-1,
-				   -(int64_t) (key.size + found.value.size)}, number);
+		quota_item	item = {.space = space, .key = key};
+
+		if (!entry_decode(stored, &found))
+			continue;
+		if (range->space == TABLE_VECTOR)
+			item.key = vector_key_id(key);
+		item.value_size = found.value.size;
+		charge(self, &item, (quota_count) {-1, -quota_item_bytes(&item)}, number);
 	}
 	/* Read through a moment ago without error, and nothing has been written since. */
 	from->methods->iterate_end(iterator, &status);
+}
+
+static void
+charge_keys(charges *self, const engine_op *op, size_t number)
+{
+	table_range range = {.space = TABLE_DATA, .start = op->key, .end = op->end_key};
+
+	charge_range(self, &range, slice_of(NULL, 0), number);
+}
+
+/* All vectors of an index that is dropped. */
+static void
+charge_index(charges *self, const engine_op *op, const step *at, size_t number)
+{
+	engine_version created = vector_space_created(at->space);
+	char		start[8];
+	char		end[8];
+	table_range range = {.space = TABLE_VECTOR, .start = vector_key_start(created, start),
+		.end = vector_key_end(created, end)};
+
+	if (quotas_find(self->batch->quotas, op->space) != NULL)
+		charge_range(self, &range, op->space, number);
 }
 
 static void
@@ -92,20 +127,26 @@ charge_op(charges *self, const plan *of, size_t i)
 {
 	const engine_op *op = &of->unit->ops[i];
 	const step *at = &of->steps[i];
-	quota_count before;
+	size_t		value_size = op->value.size;
 
 	switch (op->kind)
 	{
-		case ENGINE_PUT:
 		case ENGINE_ADD:
-			charge_write(self, op, at, i);
+			value_size = (size_t) snprintf(NULL, 0, "%" PRId64, at->sum);
+			/* FALLTHROUGH */
+		case ENGINE_PUT:
+		case ENGINE_VECTOR_PUT:
+			charge_change(self, op, at->key, &value_size, i);
 			break;
 		case ENGINE_DELETE:
-			before = stored_already(at->key);
-			charge(self, op->key, (quota_count) {-before.keys, -before.bytes}, i);
+		case ENGINE_VECTOR_DELETE:
+			charge_change(self, op, at->key, NULL, i);
 			break;
 		case ENGINE_DELETE_RANGE:
-			charge_range(self, op, i);
+			charge_keys(self, op, i);
+			break;
+		case ENGINE_INDEX_DROP:
+			charge_index(self, op, at, i);
 			break;
 		default:
 			break;

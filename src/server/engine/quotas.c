@@ -2,7 +2,8 @@
  * quotas.c - the set of quotas, in the order of their prefixes; their records; counting.
  *
  * A record is named QUOTA_RECORDS and the prefix, in TABLE_META: format (1 byte),
- * whether it is being counted (1), limits (8, 8), keys (8), bytes (8).
+ * whether it is being counted (1), limits (8, 8), keys (8), bytes (8). What a record of
+ * the first format has counted is without vectors.
  */
 #include "quotas.h"
 
@@ -10,13 +11,15 @@
 #include <stdlib.h>
 
 #include "entry.h"
+#include "quota_count.h"
 #include "unit.h"
 
 #define QUOTA_RECORDS "quota/"
 #define QUOTA_RECORDS_END "quota0"
-#define RECORD_FORMAT 1
+#define RECORD_FORMAT 2
+#define RECORD_FORMAT_OF_KEYS 1
 #define RECORD_SIZE 34
-#define KEYS_PER_STEP 1000
+#define ITEMS_PER_STEP 1000
 
 struct quotas
 {
@@ -53,7 +56,8 @@ quotas_new(table *in)
 static void
 free_quota(quota *old)
 {
-	bytes_free(&old->position);
+	bytes_free(&old->position_space);
+	bytes_free(&old->position_key);
 	free(old);
 }
 
@@ -79,13 +83,6 @@ quotas_free(quotas *self)
 }
 
 /* ---- The set ---- */
-
-static bool
-begins_with(engine_slice key, engine_slice prefix)
-{
-	return key.size >= prefix.size &&
-		slice_equal(slice_of(key.data, prefix.size), prefix);
-}
 
 /* How many prefixes are not greater than the key. */
 static size_t
@@ -122,7 +119,7 @@ quotas_find(const quotas *self, engine_slice key)
 	size_t		at = self->n == 0 ? 0 : count_up_to(self, key);
 	quota	   *found = at == 0 ? NULL : self->sorted[at - 1];
 
-	while (found != NULL && !begins_with(key, found->prefix))
+	while (found != NULL && !slice_begins_with(key, found->prefix))
 		found = found->parent;
 	return found;
 }
@@ -156,7 +153,8 @@ find_parents(quotas *self)
 	{
 		quota	   *parent = i == 0 ? NULL : self->sorted[i - 1];
 
-		while (parent != NULL && !begins_with(self->sorted[i]->prefix, parent->prefix))
+		while (parent != NULL &&
+			   !slice_begins_with(self->sorted[i]->prefix, parent->prefix))
 			parent = parent->parent;
 		self->sorted[i]->parent = parent;
 	}
@@ -215,8 +213,7 @@ start_counting(quotas *self, quota *of)
 {
 	of->used = of->written = (quota_count) {0, 0};
 	of->counting = of->recounting = true;
-	of->position.size = 0;
-	bytes_append(&of->position, of->prefix.data, of->prefix.size);
+	quota_count_from_start(of);
 	self->n_counting++;
 }
 
@@ -226,7 +223,8 @@ load_record(quotas *self, engine_slice name, engine_slice record, bool recount)
 	size_t		skipped = strlen(QUOTA_RECORDS);
 	quota	   *added;
 
-	if (record.size != RECORD_SIZE || record.data[0] != RECORD_FORMAT)
+	if (record.size != RECORD_SIZE ||
+		(record.data[0] != RECORD_FORMAT && record.data[0] != RECORD_FORMAT_OF_KEYS))
 		return false;
 	added = insert(self, slice_of(name.data + skipped, name.size - skipped));
 	added->limit.max_keys = load_u64(record.data + 2);
@@ -234,7 +232,7 @@ load_record(quotas *self, engine_slice name, engine_slice record, bool recount)
 	added->used.keys = (int64_t) load_u64(record.data + 18);
 	added->used.bytes = (int64_t) load_u64(record.data + 26);
 	added->written = added->used;
-	if (recount || record.data[1] != 0)
+	if (recount || record.data[1] != 0 || record.data[0] == RECORD_FORMAT_OF_KEYS)
 		start_counting(self, added);
 	if (recount)
 		mark_changed(self, added);
@@ -276,12 +274,6 @@ quotas_load(quotas *self, bool recount, engine_status *status)
 
 /* ---- Counting ---- */
 
-bool
-quota_counts(const quota *self, engine_slice key)
-{
-	return !self->counting || slice_compare(key, bytes_slice(&self->position)) < 0;
-}
-
 void
 quotas_count(quotas *self, quota *of, quota_count more)
 {
@@ -293,58 +285,25 @@ quotas_count(quotas *self, quota *of, quota_count more)
 void
 quotas_count_gone(quotas *self, engine_slice key, size_t value_size)
 {
-	quota_count less = {-1, -(int64_t) (key.size + value_size)};
+	quota_item	gone = {.key = key, .value_size = value_size};
+	quota_count less = {-1, -quota_item_bytes(&gone)};
 
 	for (quota *of = quotas_find(self, key); of != NULL; of = of->parent)
 	{
-		if (quota_counts(of, key))
+		if (quota_counts(of, &gone))
 			quotas_count(self, of, less);
 	}
 }
 
-/* Counts up to n keys on from the position, within a section of the table. */
+/* One step further, within a section of the table. */
 static bool
-count_some(quotas *self, quota *of, size_t n)
+count_some(quotas *self, quota *of)
 {
-	const table_methods *methods = self->in->methods;
-	table_range range = {.space = TABLE_DATA, .start = bytes_slice(&of->position)};
-	table_iterator *iterator = methods->iterate(self->in, &range);
-	quota_count counted = of->used;
-	bytes		position = {0};
-	engine_slice key;
-	engine_slice stored;
-	engine_status status;
-	bool		more = false;
-	entry		found;
-
-	while (methods->next(iterator, &key, &stored) && begins_with(key, of->prefix))
-	{
-		more = n-- == 0;
-		if (more)
-		{
-			bytes_append(&position, key.data, key.size);
-			break;
-		}
-		if (!entry_decode(stored, &found))
-			continue;			/* damaged: whoever reads it is told */
-		counted.keys++;
-		counted.bytes += (int64_t) (key.size + found.value.size);
-	}
-	if (!methods->iterate_end(iterator, &status))
-	{
-		bytes_free(&position);
+	if (!quota_count_step(self->in, of, ITEMS_PER_STEP))
 		return false;			/* from the same place, another time */
-	}
-	of->used = counted;
 	mark_changed(self, of);
-	if (more)
-	{
-		bytes_free(&of->position);
-		of->position = position;
-		return true;
-	}
-	of->counting = false;
-	self->n_counting--;
+	if (!of->counting)
+		self->n_counting--;
 	return true;
 }
 
@@ -360,7 +319,7 @@ quotas_step(quotas *self, bool *changed)
 	{
 		if (!self->sorted[i]->counting)
 			continue;
-		if (!count_some(self, self->sorted[i], KEYS_PER_STEP))
+		if (!count_some(self, self->sorted[i]))
 			break;
 		*changed = true;
 	}
@@ -384,7 +343,7 @@ quotas_set(quotas *self, engine_slice prefix, const engine_quota *limit)
 		of = insert(self, prefix);
 		find_parents(self);
 		start_counting(self, of);
-		count_some(self, of, KEYS_PER_STEP);
+		count_some(self, of);
 	}
 	of->limit = *limit;
 	mark_changed(self, of);

@@ -50,6 +50,13 @@ slice_equal(engine_slice a, engine_slice b)
 	return a.size == b.size && (a.size == 0 || memcmp(a.data, b.data, a.size) == 0);
 }
 
+static inline bool
+slice_begins_with(engine_slice slice, engine_slice prefix)
+{
+	return slice.size >= prefix.size &&
+		slice_equal(slice_of(slice.data, prefix.size), prefix);
+}
+
 /* A key as part of a message: printable characters, the rest escaped, shortened. */
 extern const char *slice_show(engine_slice key, char *buffer, size_t size);
 

@@ -23,8 +23,9 @@ vector_plan_step(batch *self, const engine_op *op)
 	key = arena_alloc(&self->memory, VECTOR_KEY_SIZE(op->key.size));
 	made.key = overlay_find(&self->overlay, TABLE_VECTOR,
 							vector_key(vector_space_created(made.space), op->key, key));
-	/* Nobody asks whether there was one: a put need not look. */
-	if (op->kind != ENGINE_VECTOR_PUT || op->condition != ENGINE_IF_ANY)
+	/* Nobody asks whether there was one: a put need not look, but for a quota. */
+	if (op->kind != ENGINE_VECTOR_PUT || op->condition != ENGINE_IF_ANY ||
+		quotas_find(self->quotas, op->space) != NULL)
 		overlay_want(&self->overlay, made.key);
 	return made;
 }
@@ -202,12 +203,16 @@ vector_plan_written(batch *self, const plan *of)
 }
 
 void
+vector_plan_undo_step(plan *of, size_t i)
+{
+	if (of->steps[i].reserved)
+		vector_space_unreserve(of->steps[i].space, of->unit->ops[i].key.size);
+	of->steps[i].reserved = false;
+}
+
+void
 vector_plan_undone(plan *of)
 {
 	for (size_t i = 0; i < of->unit->n_ops; i++)
-	{
-		if (of->steps[i].reserved)
-			vector_space_unreserve(of->steps[i].space, of->unit->ops[i].key.size);
-		of->steps[i].reserved = false;
-	}
+		vector_plan_undo_step(of, i);
 }

@@ -20,5 +20,6 @@ extern void vector_plan_apply(batch *self, const engine_op *op, step *of,
 extern void vector_plan_written(batch *self, const plan *of);
 /* It is not: what was set aside for it is free. */
 extern void vector_plan_undone(plan *of);
+extern void vector_plan_undo_step(plan *of, size_t i);
 
 #endif
