@@ -25,8 +25,22 @@ SELECT norikv.fence('r', -1);
 SELECT norikv.fence(NULL, 1);
 SELECT norikv.fence('r', NULL);
 SELECT norikv.fence(repeat('x', 1025), 1);
+-- What the store cannot have given out yet would refuse all that it will.
+\set VERBOSITY sqlstate
 SELECT norikv.fence('r', 9223372036854775807);
-SELECT norikv.fence('r', 9223372036854775806);
+SELECT norikv.fence('never', 9223372036854775807);
+SELECT norikv.put('fence-now', 'x')::bigint AS now \gset
+SELECT norikv.fence('now', :now + 1000000);
+\set VERBOSITY default
+SELECT norikv.fence('now', :now);
+SELECT count(*) FROM norikv.fences WHERE resource IN ('now', 'never');
+-- A lock's token is one, however fresh; so is that of a session that has seen nothing since.
+SELECT norikv.lock('fence-now') AS token \gset
+SELECT norikv.fence('now', :token);
+SELECT norikv.unlock('fence-now', :token);
+\c
+SELECT norikv.fence('now', norikv.put('fence-now', 'y')::bigint);
+SELECT norikv.delete('fence-now'), norikv.fence_reset('now'), norikv.fence_reset('never');
 SELECT norikv.fence_reset('r'), norikv.fence_reset('r'), norikv.fence_reset('none');
 SELECT norikv.fence_reset(NULL);
 SELECT norikv.fence('r', 1);

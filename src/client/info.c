@@ -71,6 +71,7 @@ info_message(nk_rpc *rpc, grpc_byte_buffer *message)
 	}
 	info->expiry_granularity_ms = response->expiry_granularity_ms;
 	info->store_time_ms = response->store_time_ms;
+	info->latest = (norikv_version) {response->latest_term, response->latest_index};
 	return true;
 }
 

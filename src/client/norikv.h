@@ -681,6 +681,7 @@ typedef struct norikv_info
 	uint64_t	multi_get_keys;
 	uint64_t	expiry_granularity_ms;
 	uint64_t	store_time_ms;
+	norikv_version latest;		/* none given out by now is greater; term 0: not known */
 } norikv_info;
 
 /* A server without Info is no error: name is empty and only ttl is true. */

@@ -520,7 +520,13 @@ NorikvAskInfo(NorikvConnection *connection)
 	capabilities->vectors = info->vectors;
 	if (capabilities->store_id == NULL ||
 		strcmp(capabilities->store_id, info->store_id) != 0)
+	{
 		capabilities->store_id = MemoryContextStrdup(connection->context, info->store_id);
+		capabilities->latest_token = 0;
+	}
+	capabilities->tells_latest = info->latest.term != 0;
+	capabilities->latest_token =
+		Max(capabilities->latest_token, NorikvVersionToken(&info->latest));
 	capabilities->commit_operations = info->commit_operations;
 	capabilities->commit_conditions = info->commit_conditions;
 	capabilities->commit_bytes = info->commit_bytes;

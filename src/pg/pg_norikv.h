@@ -124,6 +124,8 @@ typedef norikv_version NorikvVersion;
 
 extern Datum NorikvVersionGetDatum(norikv_version version);
 extern bool NorikvVersionIsAny(const NorikvVersion *version);
+/* As a fencing token; -1: it is too large for one. */
+extern int64 NorikvVersionToken(const NorikvVersion *version);
 
 /* ---- stat.c: statistics in shared memory ---- */
 
@@ -192,6 +194,8 @@ typedef struct NorikvCapabilities
 	bool quotas;
 	bool vectors;
 	char *store_id; /* empty: the server does not say */
+	bool tells_latest;	/* how far its versions have got */
+	int64 latest_token; /* it had given out that one, at least */
 	uint64 commit_operations; /* limits; 0: none */
 	uint64 commit_conditions;
 	uint64 commit_bytes;

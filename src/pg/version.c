@@ -48,6 +48,14 @@ NorikvVersionIsAny(const NorikvVersion *version)
 	return version->term == any_version.term && version->index == any_version.index;
 }
 
+int64
+NorikvVersionToken(const NorikvVersion *version)
+{
+	if (version->term > TOKEN_MAX_TERM || version->index > TOKEN_MAX_INDEX)
+		return -1;
+	return ((int64) version->term << TOKEN_INDEX_BITS) + version->index;
+}
+
 /* Digits only, for strtoull takes signs and blanks; NULL: no such number. */
 static const char *
 parse_number(const char *string, uint64 *number)
@@ -202,12 +210,12 @@ norikv_sql_version_hash_extended(PG_FUNCTION_ARGS)
 Datum
 norikv_sql_version_token(PG_FUNCTION_ARGS)
 {
-	const NorikvVersion *version = PG_GETARG_VERSION_P(0);
+	int64 token = NorikvVersionToken(PG_GETARG_VERSION_P(0));
 
-	if (version->term > TOKEN_MAX_TERM || version->index > TOKEN_MAX_INDEX)
+	if (token < 0)
 		ereport(ERROR, errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
 				errmsg("norikv.version out of range for bigint"),
 				errdetail("A token has room for terms up to %d and indexes up to "
 						  UINT64_FORMAT ".", TOKEN_MAX_TERM, TOKEN_MAX_INDEX));
-	PG_RETURN_INT64(((int64) version->term << TOKEN_INDEX_BITS) + version->index);
+	PG_RETURN_INT64(token);
 }

@@ -75,6 +75,8 @@ start_info(call *self)
 	response.limits = &limits;
 	response.expiry_granularity_ms = info.expiry_granularity_ms;
 	response.store_time_ms = info.store_time_ms;
+	response.latest_term = info.latest.term;
+	response.latest_index = info.latest.index;
 	call_answer(self, &response.base);
 }
 

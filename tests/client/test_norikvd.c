@@ -277,6 +277,7 @@ test_server(void **state)
 	assert_true(info->atomic_cas && info->create && info->conditional_delete &&
 				info->scan && info->batch && info->transactions && info->add);
 	assert_true(info->commit_operations > 0 && info->store_time_ms > 0);
+	assert_true(info->latest.term > 0);
 	norikv_call_free(call);
 	norikv_call_free(fake_wait_ok(scene, norikv_health(scene->client, NULL)));
 	call = fake_wait_ok(scene, norikv_watch_cluster(scene->client, NULL));

@@ -152,10 +152,10 @@ test_copy_must_be_adopted(void **state)
 	fixture		copy = *fix;
 	engine_info info;
 	char		store_id[40];
+	engine_version before = put_text(fix->engine, "k", "1");
 	engine_version original;
 	engine_version first;
 
-	put_text(fix->engine, "k", "1");
 	fix->engine->methods->info(fix->engine, &info);
 	memcpy(store_id, info.store_id, sizeof(store_id));
 	fixture_close(fix);
@@ -165,7 +165,9 @@ test_copy_must_be_adopted(void **state)
 	assert_refused(&copy, "--adopt");
 	/* Meanwhile the original goes on. */
 	fixture_open(fix);
+	fix->engine->methods->info(fix->engine, &info);
 	original = put_text(fix->engine, "k", "2");
+	assert_true(info.latest.index >= before.index && info.latest.index < original.index);
 	copy.adopt = true;
 	fixture_open(&copy);
 	assert_value(copy.engine, "k", "1");

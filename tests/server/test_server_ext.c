@@ -60,6 +60,42 @@ test_info(void **state)
 	wire_free(stream);
 }
 
+static kv_version
+latest_version(void)
+{
+	Norikv__Ext__V1__InfoRequest request = NORIKV__EXT__V1__INFO_REQUEST__INIT;
+	Norikv__Ext__V1__InfoResponse *info;
+	wire_stream *stream = wire_call(client, WIRE_METHOD_INFO, &request.base,
+									&norikv__ext__v1__info_response__descriptor,
+									(void **) &info);
+	kv_version	latest;
+
+	assert_int_equal(wire_status(stream), GRPC_STATUS_OK);
+	latest = (kv_version) {info->latest_term, info->latest_index};
+	wire_free(stream);
+	return latest;
+}
+
+/* What fence() rests on: whoever has a version finds Info as far as that, and no further. */
+static void
+test_info_tells_the_latest_version(void **state)
+{
+	kv_put_options brief = {.ttl_ms = 1};
+	kv_version	latest = latest_version();
+	kv_reply	reply;
+
+	(void) state;
+	for (int i = 0; i < 3; i++)
+	{
+		reply = kv_call_put(client, KV_KEY("latest"), "v", 1, i == 1 ? &brief : NULL);
+		assert_int_equal(reply.code, GRPC_STATUS_OK);
+		assert_int_equal(latest.term, reply.version.term);
+		assert_true(latest.index < reply.version.index);
+		latest = latest_version();
+		assert_true(latest.index >= reply.version.index);
+	}
+}
+
 static void
 test_watch_cluster_shows_one_node_that_leads(void **state)
 {
@@ -434,6 +470,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_info),
+		cmocka_unit_test(test_info_tells_the_latest_version),
 		cmocka_unit_test(test_watch_cluster_shows_one_node_that_leads),
 		cmocka_unit_test(test_health),
 		cmocka_unit_test(test_unknown_methods_are_unimplemented_at_once),

@@ -5,6 +5,9 @@
  * transaction that does the protected write, so that both commit or neither does, and
  * transactions with tokens of one resource take turns on it: the later of two holders
  * waits for the earlier one's transaction, or has refused it.
+ *
+ * A token is a version, so the store knows which ones it cannot have given out yet. Kept,
+ * such a token would refuse all that come: it is not.
  */
 #include "pg_norikv.h"
 
@@ -52,6 +55,28 @@ raise_stale(const char *resource, int64 token, bool known, int64 seen)
 			errhint("The lock was lost, and another has held it since. Take it again."));
 }
 
+/*
+ * One round trip, where this session knows of no version as late as the token. A store
+ * that does not tell its versions is believed whatever it is said to have given.
+ */
+static void
+check_given_out(NorikvConnection *connection, Datum resource, int64 token)
+{
+	const NorikvCapabilities *store = NorikvGetCapabilities(connection);
+
+	if (!store->tells_latest || token <= store->latest_token)
+		return;
+	NorikvAskInfo(connection);
+	if (!store->tells_latest || token <= store->latest_token)
+		return;
+	ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			errmsg("token " INT64_FORMAT " for resource \"%s\" has not been given out yet",
+				   token, TextDatumGetCString(resource)),
+			errdetail("The highest that server \"%s\" can have given out is " INT64_FORMAT
+					  ".", connection->name, store->latest_token),
+			errhint("A token is what lock() or elect() has returned, on the same store."));
+}
+
 /* A row of an index holds some 2,700 bytes. */
 static Datum
 resource_argument(FunctionCallInfo fcinfo)
@@ -86,6 +111,7 @@ norikv_sql_fence(PG_FUNCTION_ARGS)
 				errmsg("argument \"%s\" must be positive, but it is " INT64_FORMAT,
 					   "token", PG_GETARG_INT64(1)));
 	connection = NorikvGetConnection();
+	check_given_out(connection, args[1], PG_GETARG_INT64(1));
 	args[0] = CStringGetTextDatum(NorikvStoreScope(connection));
 	args[2] = PG_GETARG_DATUM(1);
 

@@ -12,7 +12,7 @@ CREATE FUNCTION fence(resource text, token bigint) RETURNS void
 AS 'MODULE_PATHNAME', 'norikv_sql_fence'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION fence(text, bigint)
-IS 'refuses a token lower than one this resource has seen (NK002); in the transaction that writes';
+IS 'refuses a token lower than one this resource has seen (NK002), or not given out yet (22023); in the transaction that writes';
 
 CREATE FUNCTION fence_reset(resource text) RETURNS boolean
 AS 'MODULE_PATHNAME', 'norikv_sql_fence_reset'

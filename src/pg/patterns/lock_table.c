@@ -96,6 +96,9 @@ NorikvAddLock(NorikvConnection *connection, norikv_slice key, NorikvLease *lease
 	lock->key = (norikv_slice){copy, key.size};
 	lock->lease = lease;
 	lock->token = lease->token;
+	/* The store has just given it out: fence() need not ask. */
+	connection->capabilities.latest_token =
+		Max(connection->capabilities.latest_token, lock->token);
 	dlist_push_head(&held_locks, &lock->node);
 	return lock;
 }

@@ -400,6 +400,7 @@ typedef struct engine_info
 	uint64_t	max_bytes;
 	uint64_t	expiry_granularity_ms;
 	uint64_t	store_time_ms;
+	engine_version latest;		/* none that was given out is greater; term 0: unknown */
 } engine_info;
 
 typedef struct engine_methods

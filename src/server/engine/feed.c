@@ -164,6 +164,12 @@ feed_expect(feed *self, engine_version version)
 	atomic_store(&self->expected, version_pack(version));
 }
 
+engine_version
+feed_latest(feed *self)
+{
+	return version_unpack(atomic_load(&self->expected));
+}
+
 void
 feed_begin(feed *self)
 {

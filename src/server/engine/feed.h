@@ -22,6 +22,8 @@ extern void feed_free(feed *self);
 
 /* Readers may see versions up to this one before they are published. */
 extern void feed_expect(feed *self, engine_version version);
+/* No version is greater that a reader, or who wrote it, may have seen. Any thread. */
+extern engine_version feed_latest(feed *self);
 /* What is added between these two is handed over together; last is known then. */
 extern void feed_begin(feed *self);
 extern void feed_add(feed *self, const engine_change *change);

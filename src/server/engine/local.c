@@ -42,6 +42,7 @@ local_info(engine *base, engine_info *info)
 		.max_bytes = UNIT_MAX_BYTES,
 		.expiry_granularity_ms = 1,
 		.store_time_ms = store_time_now_ms(&self->time),
+		.latest = feed_latest(self->feed),
 	};
 	memcpy(info->store_id, self->store_id, sizeof(info->store_id));
 }
