@@ -35,7 +35,7 @@ SCRIPTS_built := build/release/norikvd build/release/norikv
 
 # extension comes first: it creates it.
 REGRESS := extension version options literals keys values encoding bulk scan update \
-	access connections stat tenant tenant_option tenant_vector \
+	access conventions connections stat tenant tenant_option tenant_vector \
 	cache \
 	counter \
 	election \

@@ -21,6 +21,21 @@ SELECT norikv.delete('leader:other');
 SELECT is_leader, leader FROM norikv.elect('other', 'here');
 SELECT norikv.resign('other');
 
+-- What is no text is nobody's name: an error that says which key it is.
+SELECT norikv.put('leader:other', '\xff'::bytea) IS NOT NULL AS put;
+SELECT norikv.elect('other', 'here');
+SELECT norikv.leader('other');
+SELECT norikv.delete('leader:other');
+-- Tokens are exact where numbers in JavaScript are not any more. Both keys in one step:
+CREATE SERVER regress_norikv_raw FOREIGN DATA WRAPPER norikv;
+CREATE FOREIGN TABLE election_raw (key text COLLATE "C", value text) SERVER regress_norikv_raw;
+INSERT INTO election_raw VALUES ('leader:big', 'node-1'), ('leader-meta:big', '{"node":"node-1","nonce":"elect","token":9007199254740993}');
+SELECT is_leader, leader, token FROM norikv.elect('big', 'node-2', '1 hour');
+SELECT is_leader, leader, token FROM norikv.elect('big', 'node-1', '1 hour');
+SELECT norikv.get('leader-meta:big');
+SELECT norikv.resign('big');
+DROP SERVER regress_norikv_raw CASCADE;
+
 -- A campaign: a row, acted on at commit.
 CREATE TABLE election_log (n serial, what text, who text DEFAULT session_user);
 BEGIN;

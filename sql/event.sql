@@ -102,6 +102,15 @@ SELECT * FROM norikv.events('ev-broken');
 SELECT * FROM norikv.events('ev-broken', 1);
 SELECT norikv.put('events:meta:ev-broken', '{"version":9007199254740991}') IS NOT NULL AS put;
 SELECT norikv.event_append('ev-broken', 'x', '{}');
+SELECT norikv.put('events:meta:ev-broken', '{"version":9223372036854775807}') IS NOT NULL AS put;
+SELECT * FROM norikv.events('ev-broken');
+SELECT * FROM norikv.events('ev-broken', 9223372036854775807);
+SELECT norikv.event_fold('ev-broken', NULL, 'ev_sum(jsonb,text,jsonb)');
+SELECT norikv.event_append('ev-broken', 'x', '{}');
+SELECT norikv.mput(ARRAY['events:meta:ev-number', 'events:ev-number:1'], ARRAY['{"version":1}',
+    '{"version":1,"id":"b3b1f1c0-1111-4222-8333-444455556666","aggregateId":"ev-number","type":"Made","data":1e999999999,"timestamp":1}']);
+SELECT * FROM norikv.events('ev-number');
+SELECT norikv.event_fold('ev-number', NULL, 'ev_sum(jsonb,text,jsonb)');
 SELECT norikv.put('events:id:ev-broken:00000000-0000-4000-8000-000000000001', '{"version":-3}') IS NOT NULL AS put;
 SELECT norikv.event_append('ev-broken', 'x', '{}', event_id => '00000000-0000-4000-8000-000000000001');
 

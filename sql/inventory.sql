@@ -121,6 +121,12 @@ SELECT norikv.inventory_restock('ink', NULL);
 SELECT norikv.inventory_restock('ink', 9007199254740991);
 
 -- Broken documents: an error that names the key, and nothing is written.
+CREATE FUNCTION ended(how text, OUT state text, OUT message text, OUT detail text) LANGUAGE plpgsql AS $$
+BEGIN
+    EXECUTE format('SELECT norikv.inventory_%s(''00000000-0000-4000-8000-000000000001'')', how);
+EXCEPTION WHEN OTHERS THEN
+    GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL;
+END $$;
 SELECT norikv.put('inventory:broken', '{"sku":"broken","quantity":"ten","reserved":0,"lastUpdated":1}') IS NOT NULL AS put;
 SELECT norikv.inventory_reserve('broken', 1);
 SELECT norikv.put('inventory:broken', '{"sku":"broken","quantity":10,"reserved":0,"lastUpdated":1,"holds":{"x":{"quantity":1,"expiresAt":1}}}') IS NOT NULL AS put;
@@ -137,14 +143,31 @@ SELECT norikv.inventory_available('whole');
 SELECT norikv.put('inventory:whole', '{"sku":"whole","quantity":-9223372036854775808,"reserved":0,"lastUpdated":1}') IS NOT NULL AS put;
 SELECT norikv.inventory_available('whole');
 
+-- Nor can it be of what cannot be an item: the record is to blame, and named.
+SELECT norikv.put('inventory:reservation:00000000-0000-4000-8000-000000000001', jsonb_build_object('sku', sku, 'quantity', 1)) IS NOT NULL AS put,
+       (SELECT state || ' ' || message FROM ended('commit')) AS commit, (SELECT state || ' ' || detail FROM ended('release')) AS release
+  FROM unnest(ARRAY['', 'reservation:00000000-0000-4000-8000-000000000002', repeat('x', 1015)]) AS sku;
+SELECT norikv.put('inventory:whole', '{"sku":"whole","quantity":1,"reserved":0,"lastUpdated":1,"holds":{"00000000-0000-4000-8000-000000000002":{"quantity":1e400,"expiresAt":1}}}') IS NOT NULL AS put;
+SELECT norikv.inventory_available('whole');
+
 -- Items and idempotency keys with colons do not meet.
 SELECT norikv.inventory_create('colon', 10), norikv.inventory_create('colon:a', 10);
 SELECT norikv.inventory_reserve('colon:a', 1, idempotency_key => 'b') <> norikv.inventory_reserve('colon', 1, idempotency_key => 'a:b') AS two;
 SELECT norikv.inventory_available('colon'), norikv.inventory_available('colon:a');
+
+-- The longest names, and keys made of two of them
+SELECT norikv.inventory_create(repeat('x', 1015), 1);
+SELECT norikv.inventory_create(repeat('x', 1014), 5), norikv.inventory_create(repeat('y', 980), 5);
+SELECT norikv.inventory_reserve(repeat('x', 1014), 1) IS NOT NULL AS reserved;
+SELECT norikv.inventory_reserve(repeat('x', 1014), 1, idempotency_key => 'k');
+SELECT norikv.inventory_reserve(repeat('y', 980), 1, idempotency_key => repeat('k', 14));
+SELECT norikv.inventory_reserve(repeat('y', 980), 1, idempotency_key => repeat('k', 13)) IS NOT NULL AS reserved;
+SELECT norikv.inventory_reserve('cup', 1, idempotency_key => '');
 
 BEGIN READ ONLY;
 SELECT norikv.inventory_available('cup');
 SELECT norikv.inventory_reserve('cup', 1);
 ROLLBACK;
 
+DROP FUNCTION ended;
 SELECT count(*) > 0 AS cleaned FROM (SELECT norikv.delete(key) FROM norikv.scan('inventory:', keys_only => true)) AS all_keys;

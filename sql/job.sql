@@ -37,8 +37,10 @@ SELECT norikv.run_once('failing', '1000 days', 'SELECT 1; SELECT 2') AS several_
 SELECT norikv.run_once('own-1', '1000 days', 'COMMIT');
 SELECT norikv.run_once('own-2', '1000 days', 'VACUUM job_log');
 SELECT norikv.run_once('own-3', '1000 days', 'COPY job_log FROM STDIN');
+SELECT norikv.run_once('own-5', '1000 days', 'DO $do$ BEGIN COMMIT; END $do$');
 \set VERBOSITY sqlstate
 SELECT norikv.run_once('own-4', '1000 days', 'VACUUM job_log');
+SELECT norikv.run_once('own-6', '1000 days', 'DO $do$ BEGIN COMMIT; END $do$');
 \set VERBOSITY default
 BEGIN;
 SELECT norikv.run_once('prepared', '1000 days', 'SELECT 1');

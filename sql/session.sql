@@ -79,7 +79,9 @@ SELECT b.* FROM (VALUES
     ('{"userId":"u","email":"e","roles":{},"createdAt":1,"lastAccessedAt":2}'),
     ('{"userId":"u","email":"e","roles":[],"createdAt":"1","lastAccessedAt":2}'),
     ('{"userId":"u","email":"e","roles":[],"createdAt":1,"lastAccessedAt":1e300}'),
+    ('{"userId":"u","email":"e","roles":[],"createdAt":9223372036854775807,"lastAccessedAt":2}'),
     ('{"userId":"u","email":"e","roles":[],"createdAt":1,"lastAccessedAt":2,"ttlMs":1.5}'),
+    ('{"userId":"u","email":"e","roles":[],"createdAt":1,"lastAccessedAt":2,"ttlMs":9007199254740992}'),
     ('{"userId":"u\u0000","email":"e","roles":[],"createdAt":1,"lastAccessedAt":2}'),
     ('{"userId":"u","email":"e","roles":[],"createdAt":1,"lastAccessedAt":2')) AS v(v), tries_broken(v) AS b;
 \x off
@@ -91,6 +93,7 @@ SELECT norikv.session_create('u', 'e', '{}') AS id \gset
 \set VERBOSITY sqlstate
 SELECT norikv.session_update(:'id', '{"roles": "admin"}');
 SELECT norikv.session_update(:'id', '{"userId": null}');
+SELECT norikv.session_update(:'id', '{"createdAt": 9223372036854775807}');
 SELECT norikv.session_modify(:'id', 'jsonb_concat(jsonb,jsonb)', '[]');
 SELECT norikv.session_update(:'id', '[]');
 SELECT norikv.session_update(:'id', NULL);

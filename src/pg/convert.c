@@ -143,7 +143,8 @@ decoding_context(void *arg)
 
 	if (code != ERRCODE_CHARACTER_NOT_IN_REPERTOIRE &&
 		code != ERRCODE_UNTRANSLATABLE_CHARACTER &&
-		code != ERRCODE_INVALID_TEXT_REPRESENTATION)
+		code != ERRCODE_INVALID_TEXT_REPRESENTATION &&
+		code != ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE)
 		return;
 	key = NorikvShowKey(decoding->key);
 	if (decoding->is_key)

@@ -72,10 +72,19 @@ SELECT norikv.put('held', (coalesce(norikv.get('held'), '0')::int + 1)::text);
 SELECT norikv.put('tokens:' || :token, '');
 SELECT norikv.unlock('shared', :token);
 SQL
+# All sixteen wait for one that has it already.
+my ($first, $first_pid) = holder('shared', '20s');
 my @crowd = map {
 	IPC::Run::start([ 'pgbench', '-n', '-c', 8, '-j', 1, '-t', $turns, '-f', $holders,
 		'-h', $_->host, '-p', $_->port, 'postgres' ], '>', \my $out, '2>', \my $err);
 } ($a, $b);
+for my $node ($a, $b)
+{
+	ok(await(sub { sql($node, q{SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT norikv.lock(%shared%' AND state = 'active' AND wait_event_type = 'Extension'}) == 8 }),
+		'eight wait in each PostgreSQL');
+}
+sql($a, "SELECT pg_terminate_backend($first_pid)");
+finish_session($first);
 ok(IPC::Run::finish($_), '8 sessions of one PostgreSQL took the lock') for @crowd;
 is(sql($a, q{SELECT norikv.get('held')}), 16 * $turns, 'one at a time');
 is(sql($a, q{SELECT norikv.key_count('tokens:')}), 16 * $turns, 'with a token of its own each time');

@@ -61,36 +61,6 @@ raise_broken(const Reading *reading, const char *detail)
 					  detail);
 }
 
-static void
-raise_wrong_field(const Reading *reading, const NorikvFieldRule *rule,
-				  const NorikvField *field)
-{
-	const char *const expected[] = {
-		[NORIKV_TYPE_TEXT] = "a string",
-		[NORIKV_TYPE_INTEGER] = "an integer",
-		[NORIKV_TYPE_NUMBER] = "a number",
-		[NORIKV_TYPE_INSTANT] = "a number of milliseconds",
-		[NORIKV_TYPE_BOOLEAN] = "true or false",
-		[NORIKV_TYPE_TEXTS] = "an array of strings",
-		[NORIKV_TYPE_JSON] = "there",
-	};
-	char *detail;
-
-	if (field->kind == NORIKV_FIELD_ABSENT)
-		detail = psprintf("It has no field \"%s\".", rule->name);
-	else
-	{
-		int shown = pg_mbcliplen(field->json.data, field->json.size, 60);
-
-		detail = psprintf("Its field \"%s\" must be %s, but it is %.*s.", rule->name,
-						  expected[rule->type], shown,
-						  (const char *) field->json.data);
-	}
-	raise_broken(reading, detail);
-}
-
-/* ---- Reading ---- */
-
 static bool
 read_number(const NorikvField *field, double *number)
 {
@@ -104,9 +74,57 @@ read_number(const NorikvField *field, double *number)
 	return *end == '\0' && isfinite(*number);
 }
 
-/* Exact where it is spelt as an integer; 1e3 and 1000.0 are integers as well. */
+static void
+raise_wrong_field(const Reading *reading, const NorikvFieldRule *rule,
+				  const NorikvField *field)
+{
+	const char *const expected[] = {
+		[NORIKV_TYPE_TEXT] = "a string",
+		[NORIKV_TYPE_INTEGER] = "an integer",
+		[NORIKV_TYPE_TOKEN] = "an integer",
+		[NORIKV_TYPE_NUMBER] = "a number",
+		[NORIKV_TYPE_INSTANT] = "a number of milliseconds",
+		[NORIKV_TYPE_BOOLEAN] = "true or false",
+		[NORIKV_TYPE_TEXTS] = "an array of strings",
+		[NORIKV_TYPE_JSON] = "there",
+	};
+	const char *what = expected[rule->type];
+	char *detail;
+	double number;
+
+	if (field->kind == NORIKV_FIELD_ABSENT)
+		detail = psprintf("It has no field \"%s\".", rule->name);
+	else
+	{
+		int shown = pg_mbcliplen(field->json.data, field->json.size, 60);
+
+		if ((rule->type == NORIKV_TYPE_INTEGER || rule->type == NORIKV_TYPE_INSTANT) &&
+			read_number(field, &number) && fabs(number) > NORIKV_MAX_SAFE_INTEGER)
+			what = psprintf("within " INT64_FORMAT " of 0", NORIKV_MAX_SAFE_INTEGER);
+		detail = psprintf("Its field \"%s\" must be %s, but it is %.*s.", rule->name, what,
+						  shown, (const char *) field->json.data);
+	}
+	raise_broken(reading, detail);
+}
+
+/* ---- Reading ---- */
+
+/* Within what JavaScript has: 1e3 and 1000.0 are integers as well. */
 static bool
 read_integer(const NorikvField *field, bool cut, int64 *integer)
+{
+	double number;
+
+	if (!read_number(field, &number) || fabs(number) > NORIKV_MAX_SAFE_INTEGER ||
+		(!cut && number != floor(number)))
+		return false;
+	*integer = (int64) floor(number);
+	return true;
+}
+
+/* Exact where it is spelt as an integer. */
+static bool
+read_token(const NorikvField *field, int64 *token)
 {
 	double number;
 	char *end;
@@ -114,13 +132,8 @@ read_integer(const NorikvField *field, bool cut, int64 *integer)
 	if (!read_number(field, &number))
 		return false;
 	errno = 0;
-	*integer = strtoi64(field->string, &end, 10);
-	if (errno == 0 && *end == '\0')
-		return true;
-	if (fabs(number) > NORIKV_MAX_SAFE_INTEGER || (!cut && number != floor(number)))
-		return false;
-	*integer = (int64) floor(number);
-	return true;
+	*token = strtoi64(field->string, &end, 10);
+	return (errno == 0 && *end == '\0') || read_integer(field, false, token);
 }
 
 static bool
@@ -169,6 +182,8 @@ read_value(const NorikvFieldRule *rule, const NorikvField *field, void *to)
 			return field->kind == NORIKV_FIELD_STRING;
 		case NORIKV_TYPE_INTEGER:
 			return read_integer(field, false, to);
+		case NORIKV_TYPE_TOKEN:
+			return read_token(field, to);
 		case NORIKV_TYPE_INSTANT:
 			return read_integer(field, true, to);
 		case NORIKV_TYPE_NUMBER:
@@ -191,6 +206,7 @@ set_absent(const NorikvFieldRule *rule, void *to)
 	switch (rule->type)
 	{
 		case NORIKV_TYPE_INTEGER:
+		case NORIKV_TYPE_TOKEN:
 		case NORIKV_TYPE_INSTANT:
 			*(int64 *) to = (int64) rule->absent;
 			break;
@@ -300,6 +316,7 @@ is_absent(const NorikvFieldRule *rule, const void *from)
 	switch (rule->type)
 	{
 		case NORIKV_TYPE_INTEGER:
+		case NORIKV_TYPE_TOKEN:
 		case NORIKV_TYPE_INSTANT:
 			return *(const int64 *) from == (int64) rule->absent;
 		case NORIKV_TYPE_NUMBER:
@@ -329,6 +346,9 @@ append_value(StringInfo json, const NorikvFieldRule *rule, const void *from)
 		case NORIKV_TYPE_INTEGER:
 		case NORIKV_TYPE_INSTANT:
 			append_integer(json, rule->name, *(const int64 *) from);
+			break;
+		case NORIKV_TYPE_TOKEN:
+			appendStringInfo(json, INT64_FORMAT, *(const int64 *) from);
 			break;
 		case NORIKV_TYPE_NUMBER:
 			append_number(json, *(const double *) from);

@@ -44,7 +44,7 @@ typedef struct Meta
 static const NorikvFieldRule meta_fields[] = {
 	NORIKV_OPTIONAL("node", NORIKV_TYPE_TEXT, Meta, node, 0),
 	NORIKV_OPTIONAL("nonce", NORIKV_TYPE_TEXT, Meta, nonce, 0),
-	NORIKV_OPTIONAL("token", NORIKV_TYPE_INTEGER, Meta, token, 0),
+	NORIKV_OPTIONAL("token", NORIKV_TYPE_TOKEN, Meta, token, 0),
 };
 static const NorikvDocumentRule meta_rule = {"election", meta_fields,
 											 lengthof(meta_fields), sizeof(Meta)};
@@ -202,12 +202,13 @@ is_ours(const Electing *electing, const NorikvDocument *leader, const Meta *meta
 }
 
 static void
-note_leader(Electing *electing, const NorikvDocument *leader, const Meta *meta)
+note_leader(Electing *electing, const NorikvConnection *connection,
+			const NorikvDocument *leader, const Meta *meta)
 {
 	MemoryContext old = MemoryContextSwitchTo(electing->context);
-	norikv_slice name = NorikvFromUtf8(leader->value);
+	const norikv_entry entry = {.key = leader->key, .value = leader->value};
 
-	electing->leader = pnstrdup(name.data, name.size);
+	electing->leader = TextDatumGetCString(NorikvTextFromValue(&entry, connection));
 	MemoryContextSwitchTo(old);
 	electing->token_known = meta->node != NULL;
 	electing->token = meta->token != 0 ? meta->token : token_of_version(leader->version);
@@ -226,7 +227,7 @@ elect_step(NorikvAttempt *attempt, void *arg)
 	electing->token = 0;
 	if (!electing->writes)
 	{
-		note_leader(electing, leader, &meta);
+		note_leader(electing, attempt->connection, leader, &meta);
 		return;
 	}
 	if (leader->present)

@@ -150,6 +150,13 @@ restock_step(NorikvAttempt *attempt, void *arg)
 	if (stock->delta < 0 && item.quantity + stock->delta < item.reserved)
 		raise_not_enough(document->key, attempt->connection, -stock->delta,
 						 Max(item.quantity - item.reserved, 0));
+	if (item.quantity + stock->delta > NORIKV_MAX_SAFE_INTEGER)
+		ereport(ERROR, errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+				errmsg("stock of item %s on server \"%s\" cannot be changed by " INT64_FORMAT,
+					   NorikvShowKey(document->key), attempt->connection->name,
+					   stock->delta),
+				errdetail("It is " INT64_FORMAT ", the limit is " INT64_FORMAT ".",
+						  item.quantity, NORIKV_MAX_SAFE_INTEGER));
 	item.quantity += stock->delta;
 	stock->quantity = item.quantity;
 	NorikvPutItem(attempt, document, &item);
@@ -289,9 +296,15 @@ static norikv_slice
 request_key(FunctionCallInfo fcinfo, const char *sku)
 {
 	const char *utf8 = pg_server_to_any(sku, strlen(sku), PG_UTF8);
+	const char *prefix = psprintf(REQUEST_PREFIX "%zu:%s:", strlen(utf8), utf8);
 
-	return NorikvPatternKey(psprintf(REQUEST_PREFIX "%zu:%s:", strlen(utf8), utf8),
-							PG_GETARG_DATUM(3), "idempotency_key");
+	if (strlen(prefix) >= NORIKV_MAX_KEY)
+		ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				errmsg("argument \"%s\" is too long for a call with an idempotency key",
+					   "sku"),
+				errdetail("It has %zu bytes. With it and the idempotency key, the key of "
+						  "the request may have %d.", strlen(utf8), NORIKV_MAX_KEY));
+	return NorikvPatternKey(prefix, PG_GETARG_DATUM(3), "idempotency_key");
 }
 
 /* sku, quantity, hold, idempotency_key */
@@ -338,6 +351,16 @@ typedef struct Ending
 	Outcome outcome;
 } Ending;
 
+/* Of another program's record: whether there can be such an item. */
+static bool
+is_sku(const char *sku)
+{
+	const char *utf8 = pg_server_to_any(sku, strlen(sku), PG_UTF8);
+
+	return utf8[0] != '\0' && strlen(utf8) <= NORIKV_MAX_KEY - strlen(ITEM_PREFIX) &&
+		   !NorikvIdIsUnder(CStringGetTextDatum(sku), "reservation");
+}
+
 /* The item that a reservation is of, once it was read; NULL: not yet. */
 static NorikvDocument *
 item_of(NorikvAttempt *attempt, const Reservation *reservation)
@@ -370,9 +393,12 @@ end_step(NorikvAttempt *attempt, void *arg)
 	if (!record->present)
 		return;
 	NorikvReadRecord(&reservation_rule, record, attempt->connection, &reservation);
-	if (reservation.quantity < 0 || reservation.quantity > NORIKV_MAX_SAFE_INTEGER)
+	if (reservation.quantity < 0)
 		NorikvRaiseBroken(attempt->connection, record->key, reservation_rule.what,
-						  "Its quantity must be 0 to 9007199254740991.");
+						  "Its field \"quantity\" must not be negative.");
+	if (!is_sku(reservation.sku))
+		NorikvRaiseBroken(attempt->connection, record->key, reservation_rule.what,
+						  "Its field \"sku\" cannot be the name of an item.");
 	document = item_of(attempt, &reservation);
 	if (document == NULL)
 		return;

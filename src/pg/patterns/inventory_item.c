@@ -95,8 +95,9 @@ read_number(JsonbContainer *hold, const char *name, int64 *number)
 	if (getKeyJsonValueFromContainer(hold, name, strlen(name), &value) == NULL ||
 		value.type != jbvNumeric)
 		return false;
-	read = DatumGetFloat8(
-		DirectFunctionCall1(numeric_float8, NumericGetDatum(value.val.numeric)));
+	/* what is too large for a double is infinite then, and refused below */
+	read = DatumGetFloat8(DirectFunctionCall1(numeric_float8_no_overflow,
+											  NumericGetDatum(value.val.numeric)));
 	if (!(read >= 0 && read <= NORIKV_MAX_SAFE_INTEGER))
 		return false;
 	*number = (int64) read;
@@ -110,7 +111,8 @@ read_hold(NorikvItem *item, const JsonbValue *name, const JsonbValue *value)
 	int64 quantity;
 	int64 expires_at;
 
-	if (!NorikvIsUuid(reservation) || value->type != jbvBinary || !JsonContainerIsObject(value->val.binary.data) ||
+	if (!NorikvIsUuid(reservation) || value->type != jbvBinary ||
+		!JsonContainerIsObject(value->val.binary.data) ||
 		!read_number(value->val.binary.data, "quantity", &quantity) ||
 		!read_number(value->val.binary.data, "expiresAt", &expires_at))
 		return false;
@@ -154,12 +156,6 @@ raise_no_item(norikv_slice key, const NorikvConnection *connection)
 			errhint("inventory_create() makes one."));
 }
 
-static bool
-is_safe(int64 number)
-{
-	return number >= -NORIKV_MAX_SAFE_INTEGER && number <= NORIKV_MAX_SAFE_INTEGER;
-}
-
 void
 NorikvReadItem(const NorikvDocument *document, const NorikvConnection *connection,
 			   NorikvItem *item)
@@ -167,9 +163,9 @@ NorikvReadItem(const NorikvDocument *document, const NorikvConnection *connectio
 	if (!document->present)
 		raise_no_item(document->key, connection);
 	NorikvReadRecord(&item_rule, document, connection, item);
-	if (!is_safe(item->quantity) || !is_safe(item->reserved) || item->restored < 0)
+	if (item->restored < 0)
 		NorikvRaiseBroken(connection, document->key, item_rule.what,
-						  "Its quantities must be integers up to 9007199254740991.");
+						  "Its field \"restored\" must not be negative.");
 	if (!read_holds(item))
 		NorikvRaiseBroken(connection, document->key, item_rule.what,
 						  "Its field \"holds\" must have reservations with {quantity, "

@@ -337,7 +337,10 @@ raise_not_in_transaction(int status)
 											   : "transaction control"));
 }
 
-/* VACUUM and the like complain by themselves, with a code that says less. */
+/*
+ * VACUUM and the like complain by themselves, and so does a procedure that commits: with
+ * codes that say less.
+ */
 static void
 run_command(const char *command)
 {
@@ -352,7 +355,8 @@ run_command(const char *command)
 	}
 	PG_CATCH();
 	{
-		if (geterrcode() == ERRCODE_ACTIVE_SQL_TRANSACTION)
+		if (geterrcode() == ERRCODE_ACTIVE_SQL_TRANSACTION ||
+			geterrcode() == ERRCODE_INVALID_TRANSACTION_TERMINATION)
 		{
 			ErrorData *error;
 

@@ -29,7 +29,8 @@ norikv_slice
 NorikvPatternKey(const char *prefix, Datum id, const char *argument)
 {
 	norikv_slice bytes = NorikvBytesFromDatum(id, true);
-	size_t room = NORIKV_MAX_KEY - strlen(prefix);
+	size_t prefix_size = strlen(prefix);
+	size_t room = prefix_size < NORIKV_MAX_KEY ? NORIKV_MAX_KEY - prefix_size : 0;
 
 	if (bytes.size == 0 || bytes.size > room)
 		ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),

@@ -30,7 +30,7 @@ typedef struct LockDocument
 static const NorikvFieldRule lock_fields[] = {
 	NORIKV_FIELD("owner", NORIKV_TYPE_TEXT, LockDocument, owner),
 	NORIKV_OPTIONAL("acquiredAt", NORIKV_TYPE_INSTANT, LockDocument, acquired_at, 0),
-	NORIKV_OPTIONAL("token", NORIKV_TYPE_INTEGER, LockDocument, token, 0),
+	NORIKV_OPTIONAL("token", NORIKV_TYPE_TOKEN, LockDocument, token, 0),
 };
 
 static const NorikvDocumentRule lock_rule = {"lock", lock_fields, lengthof(lock_fields),

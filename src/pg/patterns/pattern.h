@@ -23,7 +23,8 @@
 typedef enum NorikvFieldType
 {
 	NORIKV_TYPE_TEXT,	 /* char *, in the database's encoding; NULL: absent */
-	NORIKV_TYPE_INTEGER, /* int64; 3.0 and 3e0 are 3 */
+	NORIKV_TYPE_INTEGER, /* int64 that JavaScript has, too; 3.0 and 3e0 are 3 */
+	NORIKV_TYPE_TOKEN,	 /* int64: fencing tokens grow beyond that, and stay exact */
 	NORIKV_TYPE_NUMBER,	 /* double; Infinity, as JavaScript writes it: null */
 	NORIKV_TYPE_INSTANT, /* int64, milliseconds since 1970; fractions are cut off */
 	NORIKV_TYPE_BOOLEAN, /* bool */

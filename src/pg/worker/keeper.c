@@ -178,8 +178,6 @@ make_client(const NorikvEndpoint *endpoint)
 	norikv_options_init(&options);
 	options.nodes = endpoint->nodes;
 	options.token = endpoint->token[0] == '\0' ? NULL : endpoint->token;
-	options.key_prefix =
-		(norikv_slice){endpoint->key_prefix, endpoint->key_prefix_size};
 	options.timeout_ms = endpoint->timeout;
 	options.attempt_timeout_ms = endpoint->attempt_timeout;
 	options.connect_timeout_ms = endpoint->connect_timeout;
