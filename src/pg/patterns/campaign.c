@@ -7,29 +7,14 @@
  */
 #include "patterns/campaign.h"
 
-#include "access/genam.h"
-#include "access/heapam.h"
 #include "access/htup_details.h"
-#include "access/table.h"
-#include "access/xact.h"
-#include "catalog/dependency.h"
-#include "catalog/namespace.h"
-#include "catalog/objectaccess.h"
 #include "catalog/pg_authid.h"
-#include "catalog/pg_database.h"
-#include "catalog/pg_extension.h"
-#include "catalog/pg_foreign_server.h"
 #include "catalog/pg_type.h"
-#include "commands/extension.h"
-#include "foreign/foreign.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
-#include "utils/lsyscache.h"
-#include "utils/memutils.h"
-#include "utils/rel.h"
 #include "utils/syscache.h"
 
 #include "patterns/lock.h"
@@ -58,161 +43,6 @@ static const Oid types[] = {TEXTOID, TEXTOID, TEXTOID, TEXTOID,
 static SPIPlanPtr write_plan = NULL;
 static SPIPlanPtr read_plan = NULL;
 static SPIPlanPtr delete_plan = NULL;
-
-static object_access_hook_type next_object_access_hook = NULL;
-
-/* ---- What is to happen at commit ---- */
-
-typedef struct Intent
-{
-	dlist_node node;
-	int level; /* of nesting of the transaction */
-	bool starts;
-	NorikvCampaign *campaign; /* NULL: all of a database, or of a server, are to stop */
-	uint64 serial;
-	Oid database; /* InvalidOid: those of a server in this one */
-	char server[NAMEDATALEN];
-} Intent;
-
-static dlist_head intents = DLIST_STATIC_INIT(intents);
-
-static Intent *
-new_intent(void)
-{
-	Intent *intent = MemoryContextAllocZero(TopMemoryContext, sizeof(Intent));
-
-	intent->level = GetCurrentTransactionNestLevel();
-	dlist_push_tail(&intents, &intent->node);
-	return intent;
-}
-
-/* Never throws. */
-static void
-carry_out(Intent *intent, bool committed)
-{
-	if (committed && intent->campaign == NULL && OidIsValid(intent->database))
-		NorikvCampaignStopAll(intent->database);
-	else if (committed && intent->campaign == NULL)
-		NorikvCampaignStopServer(MyDatabaseId, intent->server);
-	else if (committed && intent->starts)
-		NorikvCampaignStart(intent->campaign, intent->serial);
-	else if (committed != intent->starts && intent->campaign != NULL)
-		NorikvCampaignStop(intent->campaign, intent->serial);
-	dlist_delete(&intent->node);
-	pfree(intent);
-}
-
-static void
-end_level(int level, bool committed)
-{
-	dlist_mutable_iter iter;
-
-	dlist_foreach_modify(iter, &intents)
-	{
-		Intent *intent = dlist_container(Intent, node, iter.cur);
-
-		if (intent->level >= level)
-			carry_out(intent, committed);
-	}
-}
-
-static void
-transaction_event(XactEvent event, void *arg)
-{
-	if (dlist_is_empty(&intents))
-		return;
-	if (event == XACT_EVENT_COMMIT)
-		end_level(1, true);
-	else if (event == XACT_EVENT_ABORT)
-		end_level(1, false);
-	else if (event == XACT_EVENT_PRE_PREPARE)
-		ereport(ERROR, errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				errmsg("cannot PREPARE a transaction that begins or ends a campaign"));
-}
-
-static void
-savepoint_event(SubXactEvent event, SubTransactionId my_subid,
-				SubTransactionId parent_subid, void *arg)
-{
-	int level = GetCurrentTransactionNestLevel();
-	dlist_iter iter;
-
-	if (event == SUBXACT_EVENT_ABORT_SUB)
-		end_level(level, false);
-	else if (event == SUBXACT_EVENT_COMMIT_SUB)
-	{
-		dlist_foreach(iter, &intents)
-		{
-			Intent *intent = dlist_container(Intent, node, iter.cur);
-
-			intent->level = Min(intent->level, level - 1);
-		}
-	}
-}
-
-/* Without a query, since this is in the middle of a DROP. Whether there were any. */
-static bool
-delete_rows(const char *server)
-{
-	Oid schema = get_namespace_oid("norikv", true);
-	Oid table = OidIsValid(schema) ? get_relname_relid(NORIKV_CAMPAIGNS_TABLE, schema)
-								   : InvalidOid;
-	bool any = false;
-	Relation relation;
-	SysScanDesc scan;
-	HeapTuple tuple;
-
-	if (!OidIsValid(table) || !OidIsValid(get_extension_oid("norikv", true)))
-		return false;
-	relation = table_open(table, RowExclusiveLock);
-	scan = systable_beginscan(relation, InvalidOid, false, NULL, 0, NULL);
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
-	{
-		bool is_null;
-		Datum name = heap_getattr(tuple, 1, RelationGetDescr(relation), &is_null);
-
-		if (strcmp(TextDatumGetCString(name), server) != 0)
-			continue;
-		simple_heap_delete(relation, &tuple->t_self);
-		any = true;
-	}
-	systable_endscan(scan);
-	table_close(relation, NoLock);
-	return any;
-}
-
-/* The rows of what is dropped go without a word. */
-static void
-object_access(ObjectAccessType access, Oid class, Oid object, int sub_object, void *arg)
-{
-	Oid database = InvalidOid;
-	ForeignServer *server;
-
-	if (next_object_access_hook != NULL)
-		next_object_access_hook(access, class, object, sub_object, arg);
-	if (access != OAT_DROP || NorikvCampaignSlots() == 0)
-		return;
-	if (class == DatabaseRelationId)
-		database = object;
-	else if (class == ExtensionRelationId && object == get_extension_oid("norikv", true))
-		database = MyDatabaseId;
-	if (OidIsValid(database))
-		new_intent()->database = database;
-	if (class != ForeignServerRelationId)
-		return;
-	server = GetForeignServerExtended(object, FSV_MISSING_OK);
-	if (server != NULL && delete_rows(server->servername))
-		strlcpy(new_intent()->server, server->servername, NAMEDATALEN);
-}
-
-void
-NorikvCampaignSqlInit(void)
-{
-	RegisterXactCallback(transaction_event, NULL);
-	RegisterSubXactCallback(savepoint_event, NULL);
-	next_object_access_hook = object_access_hook;
-	object_access_hook = object_access;
-}
 
 /* ---- Making one ---- */
 
@@ -469,22 +299,6 @@ is_unchanged(const NorikvCampaign *campaign, const NorikvCampaignPlan *plan)
 		   strcmp(present->on_lost, plan->on_lost) == 0;
 }
 
-static bool
-is_intended(uint64 serial, bool starts)
-{
-	dlist_iter iter;
-
-	dlist_foreach(iter, &intents)
-	{
-		Intent *intent = dlist_container(Intent, node, iter.cur);
-
-		if (intent->campaign != NULL && intent->serial == serial &&
-			intent->starts == starts)
-			return true;
-	}
-	return false;
-}
-
 /*
  * The campaign as this transaction has left it: what it has begun counts, what it is to
  * end does not. With the row locked, what else is pending is that of a transaction that
@@ -498,25 +312,15 @@ find_present(const NorikvCampaignPlan *plan, bool locked, uint64 *serial)
 		bool pending;
 		NorikvCampaign *found = NorikvCampaignFind(plan, serial, &pending);
 
-		if (found == NULL || is_intended(*serial, false))
+		if (found == NULL || NorikvIsIntended(*serial, false))
 			return NULL;
-		if (!pending || is_intended(*serial, true))
+		if (!pending || NorikvIsIntended(*serial, true))
 			return found;
 		if (!locked)
 			return NorikvCampaignFind(plan, serial, NULL);
 		CHECK_FOR_INTERRUPTS();
 		pg_usleep(1000);
 	}
-}
-
-static void
-intend(NorikvCampaign *campaign, uint64 serial, bool starts)
-{
-	Intent *intent = new_intent();
-
-	intent->campaign = campaign;
-	intent->serial = serial;
-	intent->starts = starts;
 }
 
 /* election, node_id, ttl, on_elected, on_lost */
@@ -546,6 +350,7 @@ norikv_sql_campaign(PG_FUNCTION_ARGS)
 	bool moves;
 
 	plan_argument(fcinfo, connection, plan);
+	NorikvCampaignLockServer(connection);
 	NorikvRequireKeeper("norikv.campaign()", "It stands for the election.");
 	NorikvRequireAtomicCas(connection, "norikv.campaign()");
 	NorikvRequireTransactions(connection, "norikv.campaign()");
@@ -558,9 +363,9 @@ norikv_sql_campaign(PG_FUNCTION_ARGS)
 	if (present == NULL || moves || strcmp(present->plan.node, plan->node) != 0)
 		check_leader(connection, plan);
 	made = NorikvMakeCampaign(connection, plan, &serial);
-	intend(made, serial, true);
+	NorikvIntend(made, serial, true);
 	if (present != NULL)
-		intend(present, present_serial, false);
+		NorikvIntend(present, present_serial, false);
 	PG_RETURN_VOID();
 }
 
@@ -581,6 +386,7 @@ norikv_sql_resign(PG_FUNCTION_ARGS)
 	NorikvRequireArgument(fcinfo, 0, "election");
 	NorikvPlanFor(connection, text_argument(fcinfo, 0), plan);
 	NorikvElectionKeys(plan->election, keys);
+	NorikvCampaignLockServer(connection);
 	set_key_args(plan, args);
 	NorikvBeginAsOwner(NORIKV_CAMPAIGNS_TABLE, &rights);
 	found = lock_row(&rights, args, plan);
@@ -591,6 +397,6 @@ norikv_sql_resign(PG_FUNCTION_ARGS)
 	if (campaign != NULL && !found)
 		check_role(GetUserId(), campaign->plan.role, plan);
 	if (campaign != NULL)
-		intend(campaign, serial, false);
+		NorikvIntend(campaign, serial, false);
 	PG_RETURN_BOOL(NorikvResignByHand(connection, keys) || found || campaign != NULL);
 }

@@ -19,7 +19,15 @@ extern NorikvCampaign *NorikvMakeCampaign(NorikvConnection *connection,
 /* An empty plan of this session's for an election: enough to find one. */
 extern void NorikvPlanFor(const NorikvConnection *connection, const char *election,
 						  NorikvCampaignPlan *plan);
+
+/* ---- campaign_commit.c ---- */
+
 extern void NorikvCampaignSqlInit(void);
+/* At commit it starts, or stops; where the transaction aborts, what starts stops. */
+extern void NorikvIntend(NorikvCampaign *campaign, uint64 serial, bool starts);
+extern bool NorikvIsIntended(uint64 serial, bool starts);
+/* Until the end of the transaction the server keeps its name: rows are found by it. */
+extern void NorikvCampaignLockServer(const NorikvConnection *connection);
 
 /* ---- election.c ---- */
 

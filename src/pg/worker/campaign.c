@@ -178,6 +178,21 @@ NorikvCampaignStopServer(Oid database, const char *server)
 	NorikvKeeperWake(0);
 }
 
+void
+NorikvCampaignRenameServer(Oid database, const char *server, const char *renamed)
+{
+	NorikvCampaignLock(true);
+	for (int i = 0; i < shared->n_slots; i++)
+	{
+		NorikvCampaignPlan *plan = &shared->slots[i].plan;
+
+		if (shared->slots[i].state != NORIKV_CAMPAIGN_FREE &&
+			plan->database == database && strcmp(plan->server, server) == 0)
+			strlcpy(plan->server, renamed, sizeof(plan->server));
+	}
+	NorikvCampaignUnlock();
+}
+
 /* ---- Looking for one ---- */
 
 static bool

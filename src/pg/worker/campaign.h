@@ -87,6 +87,9 @@ extern void NorikvCampaignStop(NorikvCampaign *campaign, uint64 serial);
 extern void NorikvCampaignStopAll(Oid database);
 /* All of a server in a database, as if each resigned. */
 extern void NorikvCampaignStopServer(Oid database, const char *server);
+/* What is found by the server's name is found by the new one. Never throws. */
+extern void NorikvCampaignRenameServer(Oid database, const char *server,
+									   const char *renamed);
 /*
  * The newest of this database, server, tenant and election that stands, or, with pending
  * not NULL, that is pending: which of both, and its serial. NULL: there is none.

@@ -288,6 +288,21 @@ release_at_exit(int code, Datum arg)
 	}
 }
 
+void
+NorikvLeaseRenameServer(Oid database, const char *server, const char *renamed)
+{
+	NorikvLeaseLock();
+	for (int i = 0; i < shared->n_used; i++)
+	{
+		NorikvLease *lease = &shared->slots[i];
+
+		if (lease->state != NORIKV_LEASE_FREE && lease->database == database &&
+			strcmp(lease->server, server) == 0)
+			strlcpy(lease->server, renamed, sizeof(lease->server));
+	}
+	NorikvLeaseUnlock();
+}
+
 static NorikvLease *
 find_free_slot(void)
 {

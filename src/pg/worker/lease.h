@@ -122,6 +122,9 @@ extern void NorikvMakeNonce(char nonce[NORIKV_NONCE_SIZE + 1]);
 extern void NorikvLeaseInit(void);
 /* Whether there is shared memory for them, and so somebody who renews them. */
 extern bool NorikvLeasesAreShared(void);
+/* What is shown of leases on a server that has another name by now. Never throws. */
+extern void NorikvLeaseRenameServer(Oid database, const char *server,
+									const char *renamed);
 /* 55000 where there is none, or it does not run; the detail: what it is needed for. */
 extern void NorikvRequireKeeper(const char *sql_name, const char *detail);
 /*
