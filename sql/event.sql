@@ -97,6 +97,9 @@ SELECT * FROM norikv.events('ev-broken');
 SELECT norikv.mput(ARRAY['events:ev-broken:1', 'events:ev-broken:2'], ARRAY[
     '{"version":7,"id":"b3b1f1c0-1111-4222-8333-444455556666","aggregateId":"ev-broken","type":"Made","timestamp":1}', '{}']);
 SELECT * FROM norikv.events('ev-broken');
+SELECT norikv.put('events:ev-broken:1', '{"version":1,"id":"b3b1f1c0-1111-4222-8333-444455556666","aggregateId":"ev-broken","type":"Made","timestamp":1,"data":' || repeat('{"a":', 100000) || '1' || repeat('}', 100001)) IS NOT NULL AS put;
+SELECT * FROM norikv.events('ev-broken');
+SELECT norikv.get_json('events:ev-broken:1');
 SELECT norikv.put('events:ev-broken:1', '{"version":1,"id":"7","aggregateId":"ev-broken","type":"Made","timestamp":1}') IS NOT NULL AS put;
 SELECT * FROM norikv.events('ev-broken');
 SELECT * FROM norikv.events('ev-broken', 1);

@@ -60,7 +60,7 @@ BEGIN
         BEGIN
             EXECUTE 'SELECT norikv.' || format(call, '11111111-2222-4333-8444-555555555555');
             RAISE 'no error of %', call;
-        EXCEPTION WHEN data_exception THEN
+        EXCEPTION WHEN data_exception OR statement_too_complex THEN
             GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL,
                 hint = PG_EXCEPTION_HINT, context = PG_EXCEPTION_CONTEXT;
         END;
@@ -83,7 +83,9 @@ SELECT b.* FROM (VALUES
     ('{"userId":"u","email":"e","roles":[],"createdAt":1,"lastAccessedAt":2,"ttlMs":1.5}'),
     ('{"userId":"u","email":"e","roles":[],"createdAt":1,"lastAccessedAt":2,"ttlMs":9007199254740992}'),
     ('{"userId":"u\u0000","email":"e","roles":[],"createdAt":1,"lastAccessedAt":2}'),
-    ('{"userId":"u","email":"e","roles":[],"createdAt":1,"lastAccessedAt":2')) AS v(v), tries_broken(v) AS b;
+    ('{"userId":"u","email":"e","roles":[],"createdAt":1,"lastAccessedAt":2'),
+    ('{"userId":"u","email":"e","roles":[],"createdAt":1,"lastAccessedAt":2,"more":' || repeat('[', 100000) || repeat(']', 100000) || '}'),
+    ('{"userId":"u","email":"e","roles":' || repeat('[', 100000) || repeat(']', 100000) || ',"createdAt":1,"lastAccessedAt":2}')) AS v(v), tries_broken(v) AS b;
 \x off
 SELECT norikv.put('session:' || :'other', '\xff'::bytea) IS NOT NULL AS put;
 SELECT norikv.session_get(:'other');

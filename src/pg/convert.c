@@ -141,16 +141,23 @@ decoding_context(void *arg)
 	char *key;
 	int code = geterrcode();
 
+	/* The last two are what jsonb has no room for, and what is nested too deeply. */
 	if (code != ERRCODE_CHARACTER_NOT_IN_REPERTOIRE &&
 		code != ERRCODE_UNTRANSLATABLE_CHARACTER &&
 		code != ERRCODE_INVALID_TEXT_REPRESENTATION &&
-		code != ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE)
+		code != ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE &&
+		code != ERRCODE_PROGRAM_LIMIT_EXCEEDED && code != ERRCODE_STATEMENT_TOO_COMPLEX)
 		return;
 	key = NorikvShowKey(decoding->key);
 	if (decoding->is_key)
 	{
 		errhint("This key is no text: use the functions with a bytea key or prefix.");
 		errcontext("key %s on server \"%s\"", key, name);
+	}
+	else if (code == ERRCODE_STATEMENT_TOO_COMPLEX)
+	{
+		errhint("Use get_bytes() to read this value, or raise \"max_stack_depth\".");
+		errcontext("value of key %s on server \"%s\"", key, name);
 	}
 	else
 	{

@@ -222,15 +222,25 @@ static void
 read_field(const Reading *reading, const NorikvFieldRule *rule, const NorikvField *field,
 		   void *to)
 {
+	NorikvDecoding decoding = {.connection = reading->connection,
+							   .key = reading->document->key};
 	bool is_null = field->kind == NORIKV_FIELD_NULL;
+	bool read;
 
 	if (is_null && rule->type == NORIKV_TYPE_NUMBER)
 		*(double *) to = get_float8_infinity();
 	else if (!rule->required && (is_null || field->kind == NORIKV_FIELD_ABSENT))
 		set_absent(rule, to);
-	else if (field->kind == NORIKV_FIELD_ABSENT || is_null ||
-			 !read_value(rule, field, to))
+	else if (field->kind == NORIKV_FIELD_ABSENT || is_null)
 		raise_wrong_field(reading, rule, field);
+	else
+	{
+		NorikvBeginDecoding(&decoding);
+		read = read_value(rule, field, to);
+		NorikvEndDecoding(&decoding);
+		if (!read)
+			raise_wrong_field(reading, rule, field);
+	}
 }
 
 static NorikvField *

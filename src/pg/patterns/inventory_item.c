@@ -160,13 +160,19 @@ void
 NorikvReadItem(const NorikvDocument *document, const NorikvConnection *connection,
 			   NorikvItem *item)
 {
+	NorikvDecoding decoding = {.connection = connection, .key = document->key};
+	bool holds_read;
+
 	if (!document->present)
 		raise_no_item(document->key, connection);
 	NorikvReadRecord(&item_rule, document, connection, item);
+	NorikvBeginDecoding(&decoding);
+	holds_read = read_holds(item);
+	NorikvEndDecoding(&decoding);
 	if (item->restored < 0)
 		NorikvRaiseBroken(connection, document->key, item_rule.what,
 						  "Its field \"restored\" must not be negative.");
-	if (!read_holds(item))
+	if (!holds_read)
 		NorikvRaiseBroken(connection, document->key, item_rule.what,
 						  "Its field \"holds\" must have reservations with {quantity, "
 						  "expiresAt}.");
