@@ -32,6 +32,9 @@ SELECT norikv.get('session:' || :'id') ~ '^\{"userId":"user123","email":"alice@e
 SELECT norikv.session_modify(:'short', 'drop_session(jsonb,jsonb)');
 \set VERBOSITY default
 
+-- Its time to live, in milliseconds, is a field of it.
+SELECT norikv.session_update(:'id', '{"ttlMs": 7200000}'), (norikv.entry('session:' || :'id')).expires_at BETWEEN now() + '119 minutes' AND now() + '121 minutes' AS two_hours;
+
 -- Destroyed, it is gone for everybody.
 SELECT norikv.session_destroy(:'id'), norikv.session_destroy(:'id') AS again;
 SELECT norikv.session_get(:'id') AS session, norikv.session_validate(:'id') AS valid,

@@ -198,6 +198,13 @@ is(sql('SELECT size, bytes FROM norikv.cache_stats()'), '0|0', 'what errors and 
 my $room = sql(q{SELECT count(norikv.cache_put('q:' || i, repeat('x', 10000))) FROM generate_series(1, 300) i});
 cmp_ok((split /\|/, sql('SELECT size, bytes FROM norikv.cache_stats()'))[1], '>', 2_500_000, 'all room is there again');
 
+# What is used is not given up for what is not: the hand passes over it.
+sql(q{SELECT norikv.cache_invalidate_all(); SELECT norikv.put('hot', 'v')});
+is( sql(q{SELECT norikv.cache_get('hot'); SELECT hits, evictions FROM norikv.cache_stats() \gset
+	SELECT count(norikv.cache_put('cold:' || i, 'v') IS NOT NULL AND norikv.cache_get('hot') = 'v') FROM generate_series(1, 2000) i;
+	SELECT hits - :hits, evictions - :evictions > 1500 FROM norikv.cache_stats()}),
+	"v\n2000\n2000|t", 'what is used outlives two thousand others in a cache for three hundred');
+
 # ---- Without room ----
 
 $node->append_conf('postgresql.conf', "norikv.cache_size = 0\n");

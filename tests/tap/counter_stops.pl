@@ -1,5 +1,5 @@
-# Sessions that add together, where the one that sends for all stands still, and where
-# the server that they share is altered while they wait.
+# Sessions that add together, where the one that sends for all stands still or is killed,
+# and where the server that they share is altered while they wait.
 use strict;
 use warnings;
 
@@ -11,7 +11,7 @@ use Time::HiRes qw(time usleep);
 use NorikvTest;
 
 my $directory = PostgreSQL::Test::Utils::tempdir_short();
-my $node = norikv_cluster('counter_stops', conf => "norikv.embedded = off\n");
+my $node = norikv_cluster('counter_stops', conf => "norikv.embedded = off\nrestart_after_crash = on\n");
 my $slow = 2000;
 for my $store ('one', 'two')
 {
@@ -87,6 +87,21 @@ is($new, 1, 'who began after that: the new store');
 is(stored($counter), 2, 'each store has what it was sent');
 is(sql("SELECT norikv.counter_get('$counter')"), 1, 'and no more');
 
+# ---- The one that sends for all is killed, and all of PostgreSQL starts anew ----
+
+sql("ALTER SERVER norikv OPTIONS (SET nodes 'unix:$directory/slow')");
+($first) = add('killed', 'first');
+($sender, $sender_pid) = add('killed', 'sender');
+my @carried = map { (add('killed', "carried$_"))[0] } 1 .. 3;
+ok(await(sub { stored('killed') == 5 }), 'one sends what the others want');
+kill_9($sender_pid);
+my @answers = map { join '', finish_session($_) } $first, $sender, @carried;
+is(scalar(grep { /terminating connection because of crash|server closed the connection/ } @answers), 4, 'who was waiting is told of the crash')
+  or diag("@answers");
+ok(await(sub { (eval { $node->psql('postgres', 'SELECT 1') } // 1) == 0 }), 'PostgreSQL is back after kill -9');
+is(stored('killed'), 5, 'what was sent counts once');
+is(sql("SET norikv.server = 'direct'; SELECT norikv.counter_add('killed')"), 6, 'and the counter goes on');
+
 sub add_quickly
 {
 	my ($counter) = @_;
@@ -94,6 +109,6 @@ sub add_quickly
 	return $out;
 }
 
-unlike(slurp_log($node), qr/PANIC|TRAP:|was terminated by signal/, 'nothing crashed');
+unlike(slurp_log($node), qr/PANIC|TRAP:|was terminated by signal (?!9)/, 'nothing else crashed');
 $node->stop;
 done_testing();

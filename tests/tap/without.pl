@@ -57,6 +57,20 @@ for my $call (q{cache_get('k')}, q{cache_put('k', 'v')}, q{cache_delete('k')}, q
 	like(error_of($node, "SELECT norikv.$call"), qr/ERROR:  55000:.*cache.*HINT:.*shared_preload_libraries/s,
 		"$call needs preload, with a hint");
 }
+# What the background worker does needs it, too; the others of their kind do without.
+$node->safe_psql('postgres', "CREATE SERVER far FOREIGN DATA WRAPPER norikv OPTIONS (nodes 'unix:$socket')");
+for my $call (q{campaign('e')}, q{run_once('j', '1 day', 'SELECT 1')}, q{xact_lock('l')}, q{try_xact_lock('l')})
+{
+	like(error_of($node, "SET norikv.server = 'far'; SELECT norikv.$call"),
+		qr/ERROR:  55000:.*needs norikv's background worker.*HINT:.*shared_preload_libraries/s, "$call needs preload, with a hint");
+}
+is($node->safe_psql('postgres', q{SET norikv.server = 'far';
+	SELECT is_leader, leader FROM norikv.elect('e', 'by hand', '1 minute'); SELECT norikv.is_leader('e'), norikv.leader('e'), norikv.resign('e'), norikv.leader('e') IS NULL;
+	SELECT norikv.counter_add('c'), norikv.sharded_counter_add('c'), norikv.sharded_counter_get('c');
+	SELECT allowed FROM norikv.rate_limit('r', 1, '1 hour');
+	SELECT norikv.session_validate(norikv.session_create('u', 'e', '{}'));
+	SELECT norikv.inventory_create('s', 1), norikv.inventory_available('s'); SELECT version FROM norikv.event_append('a', 't', '{}');
+	SELECT norikv.tenant_create('t', 'n') ->> 'plan'}), "t|by hand\nt|by hand|t|t\n1||1\nt\nt\n|1\n1\nfree", 'all other patterns work');
 nodes_work($node, "unix:$socket", 'no preload');
 nodes_work($node, "127.0.0.1:$port", 'no preload');
 is(scalar(norikvds($node)), 0, 'no norikvd was started');

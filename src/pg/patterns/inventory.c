@@ -111,6 +111,7 @@ norikv_sql_inventory_create(PG_FUNCTION_ARGS)
 	NorikvRequireArgument(fcinfo, 0, "sku");
 	item.quantity = quantity_argument(fcinfo, 1, 0);
 	operation.key = item_key(PG_GETARG_DATUM(0));
+	NorikvRequireTransactions(connection, "inventory_create()");
 	item.sku = TextDatumGetCString(PG_GETARG_DATUM(0));
 	item.last_updated = NorikvStoreTime(connection);
 	operation.value = NorikvNewItem(&item);
