@@ -52,6 +52,23 @@ SELECT (norikv.entry('session:' || :'other')).expires_at > now() + '29 minutes' 
 SELECT norikv.put('session:' || :'other', '{"userId":"u","email":"e","roles":[],"createdAt":1,"lastAccessedAt":2}') IS NOT NULL AS put;
 SELECT norikv.session_get(:'other')->>'ttlMs' AS ttl;
 
+-- One that has no room for more can be read: it lives on where its last use has as many digits.
+SELECT floor(extract(epoch FROM now()) * 1000)::bigint AS ms \gset
+CREATE FUNCTION full_session(last_used text) RETURNS text LANGUAGE sql AS
+$$ SELECT format('{"userId":"u","email":"e","roles":[],"createdAt":1,"lastAccessedAt":%s,"x":"%s"}', last_used, repeat('x', 1048576 - 76 - length(last_used))) $$;
+SELECT norikv.put('session:' || :'other', full_session(:'ms'), ttl => '30 minutes') IS NOT NULL AS put, length(full_session(:'ms')), length(full_session('2'));
+SELECT pg_sleep(0.01);
+SELECT norikv.session_get(:'other') - 'x' - 'lastAccessedAt' AS session;
+SELECT (norikv.get_json('session:' || :'other') ->> 'lastAccessedAt')::bigint > :ms AS used, length(norikv.get('session:' || :'other')),
+       (norikv.entry('session:' || :'other')).expires_at BETWEEN now() + '29 minutes' AND now() + '31 minutes' AS slid;
+SELECT norikv.session_update(:'other', '{"userId": "user"}');
+SELECT norikv.put('session:' || :'other', full_session('2'), ttl => '30 minutes') IS NOT NULL AS put;
+SELECT norikv.session_get(:'other') - 'x' AS session;
+SELECT norikv.session_update(:'other', '{}');
+SELECT norikv.get('session:' || :'other') = full_session('2') AS as_it_was;
+SELECT norikv.session_update(:'other', '{"x": null}'), norikv.session_get(:'other') ? 'ttlMs' AS room;
+DROP FUNCTION full_session;
+
 -- Broken ones are errors that name the key, and stay as they are.
 CREATE FUNCTION tries_broken(value text) RETURNS TABLE (state text, message text, detail text, hint text, context text) LANGUAGE plpgsql AS $$
 DECLARE

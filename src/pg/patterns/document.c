@@ -404,23 +404,18 @@ keep_unknown(void *arg, const char *name, norikv_slice json)
 	appendBinaryStringInfo(unknown->json, json.data, json.size);
 }
 
-/* Its bytes as a value: UTF-8, and not larger than a value may be. */
+/* Its bytes as UTF-8. */
 static norikv_slice
 value_from_json(StringInfo json)
 {
 	char *utf8 = pg_server_to_any(json->data, json->len, PG_UTF8);
-	norikv_slice value = {utf8, utf8 == json->data ? json->len : strlen(utf8)};
 
-	if (value.size > NORIKV_MAX_VALUE)
-		ereport(ERROR, errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				errmsg("a value must be at most %d bytes, but it is %zu",
-					   NORIKV_MAX_VALUE, value.size));
-	return value;
+	return (norikv_slice){utf8, utf8 == json->data ? json->len : strlen(utf8)};
 }
 
-norikv_slice
-NorikvWriteRecord(const NorikvDocumentRule *rule, const void *record,
-				  const NorikvDocument *old)
+bool
+NorikvTryWriteRecord(const NorikvDocumentRule *rule, const void *record,
+					 const NorikvDocument *old, norikv_slice *value)
 {
 	StringInfoData json;
 	Unknown unknown = {rule, &json};
@@ -441,7 +436,23 @@ NorikvWriteRecord(const NorikvDocumentRule *rule, const void *record,
 	if (json.len == 0)
 		appendStringInfoChar(&json, '{');
 	appendStringInfoChar(&json, '}');
-	return value_from_json(&json);
+	*value = value_from_json(&json);
+	return value->size <= NORIKV_MAX_VALUE;
+}
+
+norikv_slice
+NorikvWriteRecord(const NorikvDocumentRule *rule, const void *record,
+				  const NorikvDocument *old)
+{
+	norikv_slice value;
+
+	if (!NorikvTryWriteRecord(rule, record, old, &value))
+		ereport(ERROR, errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				errmsg("a value must be at most %d bytes, but it is %zu",
+					   NORIKV_MAX_VALUE, value.size),
+				old != NULL ? errdetail("It would be that of key %s.",
+										NorikvShowKey(old->key)) : 0);
+	return value;
 }
 
 /* ---- Instants ---- */

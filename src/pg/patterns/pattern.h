@@ -74,10 +74,13 @@ extern void NorikvReadRecord(const NorikvDocumentRule *rule,
 /*
  * The document as a value: its fields in the order of the rule, then those of the old
  * one that the rule does not know, as they stood there. old NULL: a new document.
- * 22003 for a number that JavaScript cannot hold.
+ * 22003 for a number that JavaScript cannot hold, 54000 where it is too large.
  */
 extern norikv_slice NorikvWriteRecord(const NorikvDocumentRule *rule, const void *record,
 									  const NorikvDocument *old);
+/* The same; false where it is too large for a value. */
+extern bool NorikvTryWriteRecord(const NorikvDocumentRule *rule, const void *record,
+								 const NorikvDocument *old, norikv_slice *value);
 
 /* For what no rule describes: a broken document, named by its key, and why. */
 extern void NorikvRaiseBroken(const NorikvConnection *connection, norikv_slice key,

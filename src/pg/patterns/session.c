@@ -137,18 +137,30 @@ ttl_of(const Session *session, const NorikvDocument *document)
 	return ttl_ms > 0 && ttl_ms <= MAX_TTL_MS ? ttl_ms : DEFAULT_TTL_MS;
 }
 
-/* Written back as used now. */
-static norikv_slice
+/*
+ * Written back as used now; false where there is no room for that. One that another
+ * program made may have none for its time to live: it then stays what its expiry and its
+ * last use come to.
+ */
+static bool
 put_used(NorikvAttempt *attempt, NorikvDocument *document, Session *session,
-		 const NorikvDocument *content, int64 now)
+		 const NorikvDocument *content, int64 now, norikv_slice *value)
 {
-	norikv_slice value;
+	bool is_told = session->ttl_ms > 0;
+	int64 ttl_ms = ttl_of(session, document);
+	bool fits;
 
-	session->ttl_ms = ttl_of(session, document);
+	session->ttl_ms = ttl_ms;
 	session->last_accessed_at = now;
-	value = NorikvWriteRecord(&session_rule, session, content);
-	NorikvPutDocument(attempt, document, value, NORIKV_TTL_SET, session->ttl_ms);
-	return value;
+	fits = NorikvTryWriteRecord(&session_rule, session, content, value);
+	if (!fits && !is_told)
+	{
+		session->ttl_ms = 0;
+		fits = NorikvTryWriteRecord(&session_rule, session, content, value);
+	}
+	if (fits)
+		NorikvPutDocument(attempt, document, *value, NORIKV_TTL_SET, ttl_ms);
+	return fits;
 }
 
 /*
@@ -162,12 +174,25 @@ is_used_already(const Session *session, const NorikvDocument *document, int64 ca
 		   (int64) document->expires_at_ms >= called_at + session->ttl_ms;
 }
 
+/* It was read; what cannot be is that it lives on. */
+static void
+warn_not_prolonged(const NorikvDocument *document, size_t size)
+{
+	ereport(WARNING, errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+			errmsg("session %s is not prolonged by this use",
+				   NorikvShowKey(document->key)),
+			errdetail("With the time of its last use it would have %zu bytes, and a value "
+					  "must be at most %d.", size, NORIKV_MAX_VALUE),
+			errhint("session_update() can make it smaller."));
+}
+
 static void
 get_step(NorikvAttempt *attempt, void *arg)
 {
 	Use *use = arg;
 	NorikvDocument *document = &attempt->documents[0];
 	norikv_entry entry = {.key = document->key, .value = document->value};
+	norikv_slice used;
 	MemoryContext old_context;
 	Session session;
 
@@ -176,9 +201,13 @@ get_step(NorikvAttempt *attempt, void *arg)
 		return;
 	NorikvReadRecord(&session_rule, document, attempt->connection, &session);
 	if (!is_used_already(&session, document, use->called_at))
-		entry.value =
-			put_used(attempt, document, &session, document,
-					 Max(NorikvStoreTime(attempt->connection), use->called_at));
+	{
+		if (put_used(attempt, document, &session, document,
+					 Max(NorikvStoreTime(attempt->connection), use->called_at), &used))
+			entry.value = used;
+		else
+			warn_not_prolonged(document, used.size);
+	}
 	old_context = MemoryContextSwitchTo(use->context);
 	use->result = NorikvJsonbFromValue(&entry, attempt->connection);
 	MemoryContextSwitchTo(old_context);
@@ -188,15 +217,20 @@ get_step(NorikvAttempt *attempt, void *arg)
 static void
 put_changed(NorikvAttempt *attempt, NorikvDocument *document, Datum changed)
 {
+	Jsonb *jsonb = DatumGetJsonbP(changed);
 	NorikvDocument content = *document;
+	norikv_slice value;
 	Session session;
 
-	content.value = NorikvValueFromDatum(changed, JSONBOID);
+	/* jsonb's blanks are not written all: the limit is that of what is */
+	content.value = NorikvBytesFromDatum(
+		CStringGetTextDatum(JsonbToCString(NULL, &jsonb->root, VARSIZE(jsonb))), true);
 	content.present = false;
 	NorikvReadRecord(&session_rule, &content, attempt->connection, &session);
 	content.present = true;
-	put_used(attempt, document, &session, &content,
-			 NorikvStoreTime(attempt->connection));
+	if (!put_used(attempt, document, &session, &content,
+				  NorikvStoreTime(attempt->connection), &value))
+		(void) NorikvWriteRecord(&session_rule, &session, &content); /* says so */
 }
 
 static Datum
