@@ -23,6 +23,36 @@ SELECT norikv.put('enc:value', 'naïve €') IS NOT NULL AS not_put;
 SELECT norikv.cache_put('enc:cé', 'für') IS NOT NULL AS put, norikv.cache_get('enc:cé'), norikv.get_bytes('enc:cé');
 SELECT norikv.cache_get('enc:clé'), norikv.cache_get('enc:clé');
 
+-- Locks and elections are found by the names that are shown.
+SELECT norikv.lock('enc:clé') IS NOT NULL AS locked, norikv.try_lock(E'enc:two\nlines') IS NOT NULL AS locked;
+SELECT name FROM norikv.locks_held ORDER BY name;
+SELECT norikv.campaign('enc:élu', 'Zoë', '1 hour');
+DO $$ BEGIN FOR i IN 1 .. 1000 LOOP EXIT WHEN norikv.is_leader('enc:élu'); PERFORM pg_sleep(0.01); END LOOP; END $$;
+SELECT name FROM norikv.locks_held WHERE kind = 'campaign';
+SELECT norikv.leader('enc:élu'), election, node_id FROM norikv.campaigns;
+CREATE ROLE regress_norikv_latin1 LOGIN;
+GRANT USAGE ON FOREIGN DATA WRAPPER norikv TO regress_norikv_latin1;
+SET ROLE regress_norikv_latin1;
+\set VERBOSITY terse
+SELECT norikv.campaign('enc:élu', 'Zoë');
+SELECT norikv.resign('enc:élu');
+\set VERBOSITY default
+RESET ROLE;
+SELECT norikv.put('leader:enc:élue', 'Zoë', ttl => '1 hour') IS NOT NULL AS put;
+SELECT norikv.campaign('enc:élue', 'Zoë');
+SELECT norikv.delete('leader:enc:élue');
+-- Those of other databases are shown as well as can be.
+\c :before
+SELECT norikv.campaign('enc:ключ', 'node', '1 hour');
+DO $$ BEGIN FOR i IN 1 .. 1000 LOOP EXIT WHEN norikv.is_leader('enc:ключ'); PERFORM pg_sleep(0.01); END LOOP; END $$;
+SELECT name FROM norikv.locks_held WHERE kind = 'campaign' ORDER BY name;
+\c regress_norikv_latin1
+SET client_encoding = 'UTF8';
+SELECT database, name FROM norikv.locks_held WHERE kind = 'campaign' ORDER BY name;
+SELECT norikv.resign('enc:élu');
+REVOKE USAGE ON FOREIGN DATA WRAPPER norikv FROM regress_norikv_latin1;
+DROP ROLE regress_norikv_latin1;
+
 -- A key counts by its bytes on the wire.
 SELECT norikv.put(repeat('é', 513), 'v');
 
@@ -39,6 +69,8 @@ SELECT norikv.put('\x656e633ad0'::bytea, 'v', if_match => '1/1');
 DROP EXTENSION norikv CASCADE;
 \c :before
 DROP DATABASE regress_norikv_latin1;
+SELECT norikv.resign('enc:ключ');
+DO $$ BEGIN WHILE EXISTS (SELECT FROM norikv.locks_held) LOOP PERFORM pg_sleep(0.01); END LOOP; END $$;
 SELECT norikv.get('enc:clé'), norikv.get_json('enc:j'), norikv.get('enc:ä');
 SELECT norikv.cache_get('enc:cé'), norikv.cache_get('enc:value'), norikv.cache_get('enc:value');
 SELECT norikv.mdelete(array_agg(key)) FROM norikv.scan('enc:', keys_only => true);

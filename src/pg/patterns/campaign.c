@@ -46,6 +46,21 @@ static SPIPlanPtr delete_plan = NULL;
 
 /* ---- Making one ---- */
 
+static Datum
+text_of(const char *utf8)
+{
+	norikv_slice text = NorikvFromUtf8(NORIKV_SLICE(utf8));
+
+	return PointerGetDatum(cstring_to_text_with_len(text.data, text.size));
+}
+
+/* Names in plans are UTF-8. */
+static char *
+shown(const char *utf8)
+{
+	return TextDatumGetCString(text_of(utf8));
+}
+
 /* In UTF-8, as the store has it. */
 static void
 copy_name(char *to, size_t room, const char *from, const char *argument)
@@ -86,7 +101,7 @@ raise_node_stands(const NorikvCampaignPlan *plan)
 {
 	ereport(ERROR, errcode(ERRCODE_OBJECT_IN_USE),
 			errmsg("node \"%s\" already stands for election \"%s\" in this PostgreSQL",
-				   plan->node, plan->election),
+				   shown(plan->node), shown(plan->election)),
 			errdetail("Another database or role has a campaign with this id."),
 			errhint("Give each node an id of its own."));
 }
@@ -162,14 +177,6 @@ check_may_log_in(void)
 				errdetail("What an election leads to is run in a session of its own."));
 }
 
-static Datum
-text_of(const char *utf8)
-{
-	norikv_slice text = NorikvFromUtf8(NORIKV_SLICE(utf8));
-
-	return PointerGetDatum(cstring_to_text_with_len(text.data, text.size));
-}
-
 static void
 set_key_args(const NorikvCampaignPlan *plan, Datum *args)
 {
@@ -188,7 +195,7 @@ check_role(Oid caller, Oid role, const NorikvCampaignPlan *plan)
 		return;
 	ereport(ERROR, errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 			errmsg("permission denied for the campaign in election \"%s\"",
-				   plan->election),
+				   shown(plan->election)),
 			name != NULL ? errdetail("It is that of role \"%s\".", name)
 						 : errdetail("Its role does not exist any more."));
 }
@@ -270,8 +277,8 @@ check_leader(NorikvConnection *connection, const NorikvCampaignPlan *plan)
 		leads_elsewhere(connection, plan, &again) && again.term == version.term &&
 		again.index == version.index)
 		ereport(ERROR, errcode(ERRCODE_OBJECT_IN_USE),
-				errmsg("node \"%s\" leads election \"%s\" already", plan->node,
-					   plan->election),
+				errmsg("node \"%s\" leads election \"%s\" already", shown(plan->node),
+					   shown(plan->election)),
 				errdetail("Another campaign has won with this id, or this one has before "
 						  "it ended; then the lease runs out by itself."),
 				errhint("Give each node an id of its own."));

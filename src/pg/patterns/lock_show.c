@@ -4,9 +4,11 @@
 #include "patterns/lock.h"
 
 #include "access/htup_details.h"
+#include "catalog/namespace.h"
 #include "catalog/pg_authid.h"
 #include "commands/dbcommands.h"
 #include "funcapi.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
@@ -100,21 +102,44 @@ may_see(const NorikvLease *lease)
 		   has_privs_of_role(GetUserId(), ROLE_PG_READ_ALL_STATS);
 }
 
-/* The key without the prefix that says what it is; of another database's encoding. */
+/*
+ * As unlock() takes it, where this database's encoding has all of it; it may be the lease
+ * of another database, and nobody should be kept from seeing the others by that.
+ */
+static char *
+name_in_encoding(norikv_slice utf8)
+{
+	int encoding = GetDatabaseEncoding();
+	char *name = pnstrdup(utf8.data, utf8.size);
+	int room = utf8.size * MAX_CONVERSION_GROWTH + 1;
+	char *converted = palloc(room);
+	Oid conversion;
+
+	if (encoding == PG_UTF8 || encoding == PG_SQL_ASCII)
+		return name;
+	conversion = FindDefaultConversionProc(PG_UTF8, encoding);
+	if (OidIsValid(conversion) &&
+		pg_do_encoding_conversion_buf(conversion, PG_UTF8, encoding,
+									  (unsigned char *) name, utf8.size,
+									  (unsigned char *) converted, room,
+									  true) == utf8.size)
+		return converted;
+	return NorikvTextForMessage(name);
+}
+
+/* The key without the prefix that says what it is. */
 static Datum
 name_of(const NorikvLease *lease)
 {
 	norikv_slice key = {lease->puts[0].key, lease->puts[0].key_size};
 	const char *colon = memchr(key.data, ':', key.size);
-	char *name;
 
 	if (colon != NULL)
 	{
 		key.size -= colon + 1 - (const char *) key.data;
 		key.data = colon + 1;
 	}
-	name = pnstrdup(key.data, key.size);
-	return CStringGetTextDatum(NorikvTextForMessage(name));
+	return CStringGetTextDatum(name_in_encoding(key));
 }
 
 /* NULL where the role or the database is gone. */
