@@ -22,6 +22,7 @@ typedef struct load
 	uint64_t	seen;			/* in the store */
 	bytes		next;			/* key to go on with */
 	float	   *floats;
+	bool		tight;			/* there may not be room for all of a step */
 	bool		full;			/* it does not fit into the memory */
 } load;
 
@@ -53,10 +54,23 @@ is_wanted(vector_space *space, engine_slice id, engine_version version)
 }
 
 static bool
+has_room(const load *self, size_t n_vectors, size_t id_bytes)
+{
+	vector_space *space = self->space;
+
+	vector_space_count_memory(space);
+	return vectors_can_load(space->owner, vector_index_bytes_needed(space->index,
+																	 n_vectors, id_bytes));
+}
+
+static bool
 put(load *self, engine_slice id, const entry *found)
 {
 	vector_space *space = self->space;
 	vector_version version = {found->version.term, found->version.index};
+
+	if (self->tight && !has_room(self, 1, id.size))
+		return false;
 
 	memcpy(self->floats, found->value.data, found->value.size);
 	return vector_index_put(space->index, id.data, id.size, version, self->floats,
@@ -83,18 +97,6 @@ take(load *self, engine_slice key, engine_slice stored)
 		!put(self, id, &found))
 		self->full = true;
 	pthread_mutex_unlock(&space->lock);
-}
-
-static bool
-fits(load *self)
-{
-	vector_space *space = self->space;
-
-	vector_space_count_memory(space);
-	return !self->full &&
-		vectors_have_room(space->owner,
-						  vector_index_bytes_needed(space->index, VECTORS_PER_STEP,
-													VECTORS_PER_STEP * 16));
 }
 
 /* False: the store could not be read now. *more: it is not all of it. */
@@ -150,8 +152,10 @@ read_store(load *self, const atomic_bool *closing)
 
 	while (more)
 	{
-		if (atomic_load(closing) || !fits(self))
+		if (atomic_load(closing) || self->full)
 			return false;
+		self->tight = !has_room(self, VECTORS_PER_STEP,
+								VECTORS_PER_STEP * VECTOR_MAX_ID_SIZE);
 		if (!read_step(self, &more))
 			pause_a_little();
 	}

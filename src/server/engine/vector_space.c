@@ -8,6 +8,9 @@
 /* While so many vectors wait for their place in the graph, writes wait too: each
  * search reads them one by one. */
 #define MAX_UNLINKED 8192
+/* So much beyond the limit is for what was taken before a restart: it must come back,
+ * though its memory may be laid out in another way. */
+#define LOAD_SHARE 16
 
 static vector_index_options
 options_of(const vector_space *self)
@@ -96,6 +99,14 @@ vectors_have_room(const vectors *self, uint64_t size)
 	uint64_t	limit = self->options.max_memory;
 
 	return limit == 0 || atomic_load(&self->bytes) + size <= limit;
+}
+
+bool
+vectors_can_load(const vectors *self, uint64_t size)
+{
+	uint64_t	limit = self->options.max_memory;
+
+	return limit == 0 || atomic_load(&self->bytes) + size <= limit + limit / LOAD_SHARE;
 }
 
 void

@@ -81,6 +81,8 @@ extern vector_index *vector_space_make_index(vector_space *self);
 extern void vector_space_count_memory(vector_space *self);
 /* So many bytes more are within the limit. */
 extern bool vectors_have_room(const vectors *self, uint64_t size);
+/* The same for what is in the store already. */
+extern bool vectors_can_load(const vectors *self, uint64_t size);
 /* Not in memory from now on; why goes to the log. */
 extern void vector_space_give_up(vector_space *self, const char *why);
 
