@@ -479,6 +479,9 @@ extern norikv_call *norikv_vector_get_many(norikv_client *client, norikv_slice s
 										   const norikv_slice *ids, size_t n_ids,
 										   const norikv_call_options *options);
 
+/* Bytes of vectors that a page of a continued search has at most, from the second on. */
+#define NORIKV_PAGE_VECTORS (4 * 1024 * 1024)
+
 typedef struct norikv_search_request
 {
 	norikv_slice space;
@@ -493,7 +496,9 @@ typedef struct norikv_search_request
 	 * scan, each asked for when the one before it is given back, and larger than it.
 	 * No id comes twice. Distances ascend within a page; from the second one on
 	 * searches are exact, so that there can be nearer vectors in the second that the
-	 * first, if it was approximate, has missed.
+	 * first, if it was approximate, has missed. Pages for whose vectors
+	 * NORIKV_PAGE_VECTORS are too few come without them, whatever include_vectors
+	 * says: for those, norikv_vector_get_many().
 	 */
 	bool		continued;
 } norikv_search_request;

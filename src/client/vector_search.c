@@ -101,6 +101,16 @@ note_seen(search_call *search)
 
 /* ---- Requests ---- */
 
+/* Later pages grow without end: beyond a size, what is in them comes without vectors. */
+static bool
+wants_vectors(const search_call *search)
+{
+	size_t		each = search->request.dimensions * sizeof(float);
+
+	return search->request.include_vectors &&
+		(search->n_seen == 0 || search->k <= NORIKV_PAGE_VECTORS / each);
+}
+
 static grpc_byte_buffer *
 pack_request(search_call *search)
 {
@@ -114,7 +124,7 @@ pack_request(search_call *search)
 		request.n_query = from->dimensions;
 		request.query = (float *) from->query;
 		request.k = (uint32_t) search->k;
-		request.include_vectors = from->include_vectors;
+		request.include_vectors = wants_vectors(search);
 		request.consistency = (char *) search->call.consistency;
 		return wire_pack(&request.base);
 	}
@@ -126,7 +136,7 @@ pack_request(search_call *search)
 		request.n_query = from->dimensions;
 		request.query = (float *) from->query;
 		request.k = (uint32_t) search->k;
-		request.include_vectors = from->include_vectors;
+		request.include_vectors = wants_vectors(search);
 		request.consistency = (char *) search->call.consistency;
 		request.ef = from->ef;
 		request.exact = from->exact || search->n_seen > 0;

@@ -335,9 +335,16 @@ call_take_memory(call *self, size_t size)
 		self->in_flight += size;
 		return true;
 	}
-	call_fail(self, GRPC_STATUS_UNAVAILABLE, "requests and answers in flight have %llu "
-			  "bytes, which is as much as may be" WORDS_TRY_AGAIN,
-			  (unsigned long long) bounds_limit(in_flight));
+	/* Trying again would not help. */
+	if (size > bounds_limit(in_flight))
+		call_fail(self, GRPC_STATUS_RESOURCE_EXHAUSTED, "the answer takes %llu bytes, and "
+				  "requests and answers together may have %llu (--max-memory): ask for "
+				  "less at a time", (unsigned long long) size,
+				  (unsigned long long) bounds_limit(in_flight));
+	else
+		call_fail(self, GRPC_STATUS_UNAVAILABLE, "requests and answers in flight have %llu "
+				  "bytes, which is as much as may be" WORDS_TRY_AGAIN,
+				  (unsigned long long) bounds_limit(in_flight));
 	return false;
 }
 

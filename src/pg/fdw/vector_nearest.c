@@ -38,15 +38,34 @@ distance_of(const NorikvNearest *nearest, NorikvVector vector)
 	return NorikvVectorDistance(nearest->distance, vector, nearest->query);
 }
 
+/* ---- Vectors of matches ---- */
+
+static const norikv_vector *
+read_vector(NorikvNearest *nearest, size_t number)
+{
+	if (nearest->keys_only)
+		return &nearest->matches[number];
+	return NorikvVectorOfMatch(&nearest->reader, nearest->matches, nearest->n_matches,
+							   number);
+}
+
+static bool
+is_same_version(const norikv_vector *a, const norikv_vector *b)
+{
+	return a->version.term == b->version.term && a->version.index == b->version.index;
+}
+
 /* Whether the server measured what the plan counts on. */
 static bool
-is_as_planned(const NorikvNearest *nearest, const norikv_vector *match)
+is_as_planned(NorikvNearest *nearest, size_t number)
 {
+	const norikv_vector *match = &nearest->matches[number];
+	const norikv_vector *read = read_vector(nearest, number);
 	double expected;
 
-	if (match->vector == NULL)
+	if (read->vector == NULL || !is_same_version(read, match))
 		return true;
-	expected = distance_of(nearest, (NorikvVector){match->dimensions, match->vector});
+	expected = distance_of(nearest, (NorikvVector){read->dimensions, read->vector});
 	return fabs(expected - match->distance) <= 1e-3 * Max(1, fabs(expected));
 }
 
@@ -58,10 +77,11 @@ static void
 check_measure(NorikvNearest *nearest)
 {
 	NorikvTable *table = nearest->table;
+	size_t n = nearest->n_matches;
 
-	if (nearest->n_matches == 0 ||
-		(is_as_planned(nearest, &nearest->matches[0]) &&
-		 is_as_planned(nearest, &nearest->matches[nearest->n_matches - 1])))
+	/* Vectors that are read a batch at a time are read from the first one on. */
+	if (n == 0 || (is_as_planned(nearest, 0) && (nearest->matches[0].vector == NULL ||
+												 is_as_planned(nearest, n - 1))))
 		return;
 	(void) NorikvAskForIndex(table, nearest->connection, true);
 	if (table->index.distance == nearest->distance)
@@ -146,9 +166,9 @@ NorikvNearestAddStats(const NorikvNearest *nearest, NorikvSourceStats *sum)
 	if (nearest->call == NULL)
 		return;
 	stats = norikv_call_get_stats(nearest->call->call);
-	sum->round_trips += stats.round_trips;
-	sum->bytes_sent += stats.bytes_sent;
-	sum->bytes_received += stats.bytes_received;
+	sum->round_trips += stats.round_trips + nearest->reader.done.round_trips;
+	sum->bytes_sent += stats.bytes_sent + nearest->reader.done.bytes_sent;
+	sum->bytes_received += stats.bytes_received + nearest->reader.done.bytes_received;
 }
 
 void
@@ -156,6 +176,7 @@ NorikvNearestEnd(NorikvNearest *nearest)
 {
 	if (nearest->call == NULL)
 		return;
+	NorikvEndBatch(&nearest->reader);
 	NorikvNearestAddStats(nearest, nearest->stats);
 	NorikvFree(nearest->call);
 	nearest->call = NULL;
@@ -170,12 +191,16 @@ NorikvNearestStart(NorikvNearest *nearest)
 		.query = nearest->query.values,
 		.dimensions = nearest->query.dimensions,
 		.k = nearest->first_page,
-		.include_vectors = !nearest->keys_only,
+		.include_vectors =
+			!nearest->keys_only &&
+			!NorikvLeaveOutVectors(nearest->first_page, nearest->query.dimensions),
 		.ef = norikv_ef_search,
 		.continued = true,
 	};
 
 	check_query(nearest);
+	nearest->reader = (NorikvMatchReader){nearest->connection, nearest->table->space,
+										  nearest->query.dimensions};
 	nearest->buffer = NorikvBufferFor(nearest->connection, nearest->table->space);
 	nearest->awaited = false;
 	nearest->n_matches = nearest->next_match = 0;
@@ -195,6 +220,7 @@ is_changed(const NorikvNearest *nearest, norikv_slice id)
 static bool
 next_page(NorikvNearest *nearest)
 {
+	NorikvEndBatch(&nearest->reader);
 	if (!nearest->awaited)
 		NorikvFinishVectors(nearest->call, nearest->table->space);
 	else if (!NorikvNextPage(nearest->call))
@@ -211,10 +237,32 @@ next_page(NorikvNearest *nearest)
 	return true;
 }
 
+/*
+ * The match at hand, with its vector; NULL: it has gone since. One that was replaced
+ * since is as far as it is now, and comes where it was.
+ */
+static const norikv_vector *
+match_at_hand(NorikvNearest *nearest)
+{
+	const norikv_vector *match = &nearest->matches[nearest->next_match];
+	const norikv_vector *read = read_vector(nearest, nearest->next_match);
+
+	if (read == match || !read->found)
+		return read == match ? match : NULL;
+	nearest->found = *read;
+	nearest->found.distance = match->distance;
+	if (!is_same_version(read, match))
+		nearest->found.distance = (float) distance_of(
+			nearest, (NorikvVector){read->dimensions, read->vector});
+	return &nearest->found;
+}
+
 /* The next match that counts, not yet taken; NULL at the end. */
 static const norikv_vector *
 peek_match(NorikvNearest *nearest)
 {
+	const norikv_vector *match;
+
 	for (;;)
 	{
 		if (nearest->next_match == nearest->n_matches)
@@ -222,10 +270,11 @@ peek_match(NorikvNearest *nearest)
 			if (nearest->call == NULL || !next_page(nearest))
 				return NULL;
 		}
-		else if (is_changed(nearest, nearest->matches[nearest->next_match].id))
-			nearest->next_match++;
+		else if (!is_changed(nearest, nearest->matches[nearest->next_match].id) &&
+				 (match = match_at_hand(nearest)) != NULL)
+			return match;
 		else
-			return &nearest->matches[nearest->next_match];
+			nearest->next_match++;
 	}
 }
 

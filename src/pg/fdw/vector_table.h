@@ -89,6 +89,8 @@ typedef struct NorikvNearest
 	const norikv_vector *matches; /* the page at hand */
 	size_t n_matches;
 	size_t next_match;
+	NorikvMatchReader reader; /* of a page without vectors */
+	norikv_vector found;	  /* a match, with the vector that was read */
 	struct NorikvNearRow *written; /* rows of the buffer, the nearest first */
 	size_t n_written;
 	size_t next_written;
@@ -108,7 +110,7 @@ extern void NorikvNearestEnd(NorikvNearest *nearest);
 struct NorikvVectorOrder
 {
 	norikv_distance distance;
-	Expr *query;
+	Expr *query; /* NULL: it is no vector for the whole scan */
 	Oid query_type;
 	const char *obstacle; /* why the index does not give this order; NULL: it does */
 };

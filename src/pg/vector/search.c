@@ -32,7 +32,7 @@ search(NorikvConnection *connection, norikv_slice space, NorikvVector query, int
 		.query = query.values,
 		.dimensions = query.dimensions,
 		.k = k,
-		.include_vectors = include_vectors,
+		.include_vectors = include_vectors && !NorikvLeaveOutVectors(k, query.dimensions),
 		.ef = norikv_ef_search,
 	};
 	NorikvCall *call = NorikvStartVectorSearch(connection, &request);
@@ -42,15 +42,41 @@ search(NorikvConnection *connection, norikv_slice space, NorikvVector query, int
 	return call;
 }
 
+static void
+put_matches(ReturnSetInfo *result, NorikvConnection *connection, NorikvMatchReader *reader,
+			const norikv_vector *matches, size_t n_matches)
+{
+	MemoryContext row_context = AllocSetContextCreate(CurrentMemoryContext, "norikv row",
+													  ALLOCSET_DEFAULT_SIZES);
+
+	for (size_t i = 0; i < n_matches; i++)
+	{
+		const norikv_vector *read =
+			reader == NULL ? NULL : NorikvVectorOfMatch(reader, matches, n_matches, i);
+		MemoryContext old_context = MemoryContextSwitchTo(row_context);
+		bool nulls[3] = {false, false, read == NULL || read->vector == NULL};
+		Datum values[3];
+
+		values[0] = NorikvTextFromKey(matches[i].id, connection);
+		values[1] = Float4GetDatum(matches[i].distance);
+		if (!nulls[2])
+			values[2] =
+				NorikvVectorGetDatum((NorikvVector){read->dimensions, read->vector});
+		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+		MemoryContextSwitchTo(old_context);
+		MemoryContextReset(row_context);
+	}
+	MemoryContextDelete(row_context);
+}
+
 /* namespace, query, k, include_vectors */
 Datum
 norikv_sql_vector_search(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
-	MemoryContext row_context;
-	NorikvConnection *connection;
+	NorikvMatchReader reader = {0};
 	const norikv_vector *matches;
-	norikv_slice space;
+	NorikvVector query;
 	size_t n_matches;
 	NorikvCall *call;
 	bool include_vectors;
@@ -61,31 +87,17 @@ norikv_sql_vector_search(PG_FUNCTION_ARGS)
 		if (PG_ARGISNULL(i))
 			return (Datum) 0;
 	}
-	connection = NorikvGetConnection();
-	space = NorikvNamespaceArgument(fcinfo);
+	reader.connection = NorikvGetConnection();
+	reader.space = NorikvNamespaceArgument(fcinfo);
+	query = NorikvVectorFromArray(PG_GETARG_ARRAYTYPE_P(1), "argument \"query\"");
+	reader.dimensions = query.dimensions;
 	include_vectors = PG_GETARG_BOOL(3);
-	call = search(connection, space,
-				  NorikvVectorFromArray(PG_GETARG_ARRAYTYPE_P(1), "argument \"query\""),
+	call = search(reader.connection, reader.space, query,
 				  NorikvNeighboursArgument(fcinfo, 2), include_vectors, &matches,
 				  &n_matches);
-	row_context = AllocSetContextCreate(CurrentMemoryContext, "norikv row",
-										ALLOCSET_DEFAULT_SIZES);
-	for (size_t i = 0; i < n_matches; i++)
-	{
-		const norikv_vector *match = &matches[i];
-		MemoryContext old_context = MemoryContextSwitchTo(row_context);
-		bool nulls[3] = {false, false, !include_vectors || match->vector == NULL};
-		Datum values[3];
-
-		values[0] = NorikvTextFromKey(match->id, connection);
-		values[1] = Float4GetDatum(match->distance);
-		if (!nulls[2])
-			values[2] =
-				NorikvVectorGetDatum((NorikvVector){match->dimensions, match->vector});
-		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
-		MemoryContextSwitchTo(old_context);
-		MemoryContextReset(row_context);
-	}
+	put_matches(result, reader.connection, include_vectors ? &reader : NULL, matches,
+				n_matches);
+	NorikvEndBatch(&reader);
 	NorikvFree(call);
 	return (Datum) 0;
 }

@@ -74,6 +74,35 @@ extern void NorikvRaiseVectors(const norikv_error *error, const NorikvCall *call
 /* In patterns/semantic.c: the key that says which embedder made the index. */
 extern void NorikvForgetIndexMaker(NorikvConnection *connection, norikv_slice space);
 
+/* ---- matches.c: vectors of matches that came without them ---- */
+
+typedef struct NorikvMatchReader
+{
+	/* Set by the caller, and borrowed. */
+	NorikvConnection *connection;
+	norikv_slice space;
+	int dimensions;
+	/* What the batches took that have ended. */
+	norikv_call_stats done;
+	/* The rest is matches.c's. */
+	NorikvCall *call; /* NULL: there is no batch */
+	const norikv_vector *vectors;
+	size_t first; /* of the matches */
+	size_t n_vectors;
+} NorikvMatchReader;
+
+/* Whether so many vectors are too much for one answer. */
+extern bool NorikvLeaveOutVectors(size_t n_matches, int dimensions);
+/*
+ * One of the matches, with its vector; where that is read now, as it is now: found and
+ * version say whether it is the same. Valid until the next call.
+ */
+extern const norikv_vector *NorikvVectorOfMatch(NorikvMatchReader *reader,
+												const norikv_vector *matches,
+												size_t n_matches, size_t number);
+/* Frees what is at hand: the matches to come are others. */
+extern void NorikvEndBatch(NorikvMatchReader *reader);
+
 /* ---- search.c ---- */
 
 /* The argument "k": 1 or more. */
