@@ -29,6 +29,18 @@ SELECT count(*), count(DISTINCT id), bool_and(vector IS NULL) AS without_vectors
 SELECT count(*) AS "default" FROM vector_search('vt:b', '{1,2}');
 SELECT bool_and(abs(distance - (vector <-> '{7,3}')) < 1e-4) AS as_the_operator, bool_and(distance >= before) AS ascending
 FROM (SELECT *, lag(distance, 1, 0::real) OVER () AS before FROM vector_search('vt:b', '{7,3}', 1000, true)) AS found;
+-- Against double precision, for every distance and number of dimensions
+CREATE TEMP TABLE measured (metric text, n int, id text, v real[], query real[]);
+INSERT INTO measured SELECT metric, n, 'v' || i, array_agg((sin(i * j * 1.7) * 3)::real ORDER BY j), array_agg((cos(j * j) * 2)::real ORDER BY j)
+FROM unnest('{euclidean,cosine,inner_product}'::text[]) AS metric, unnest('{1,3,128,384,1536,4096}'::int[]) AS n, generate_series(1, 7) AS i, generate_series(1, n) AS j GROUP BY metric, n, i;
+SELECT count(*) AS created FROM (SELECT DISTINCT metric, n FROM measured) AS m WHERE vector_create_index('vt:' || metric || n, n, metric, CASE n % 2 WHEN 1 THEN 'hnsw' ELSE 'brute_force' END);
+SELECT sum(vector_insert_many('vt:' || metric || n, ids, vectors)) AS inserted FROM (SELECT metric, n, array_agg(id) AS ids, array_agg(v) AS vectors FROM measured GROUP BY 1, 2) AS m;
+SELECT q.metric, q.n, count(*), bool_and(f.vector = v) AS same, bool_and(abs(distance - d) <= 1e-5 * greatest(1, abs(d))) AS near
+FROM (SELECT DISTINCT metric, n, query FROM measured) AS q, LATERAL vector_search('vt:' || metric || n, query, 100, true) AS f
+	JOIN measured AS m USING (id), LATERAL (SELECT sqrt(sum((x::float8 - y) ^ 2)) AS l2, sum(x::float8 * y) AS xy, sum(x::float8 * x) AS xx, sum(y::float8 * y) AS yy FROM unnest(m.v, m.query) AS u(x, y)) AS s,
+	LATERAL (SELECT CASE m.metric WHEN 'euclidean' THEN l2 WHEN 'cosine' THEN 1 - xy / sqrt(xx * yy) ELSE -xy END AS d) AS reference
+WHERE m.metric = q.metric AND m.n = q.n GROUP BY 1, 2 ORDER BY 1, 2;
+SELECT count(*) AS dropped FROM (SELECT DISTINCT metric, n FROM measured) AS m WHERE vector_drop_index('vt:' || metric || n);
 SET norikv.ef_search = 500;
 SELECT id FROM vector_search('vt:a', '{1,0,0}');
 RESET norikv.ef_search;

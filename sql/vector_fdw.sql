@@ -42,6 +42,25 @@ EXPLAIN (costs off) SELECT id FROM points ORDER BY place <#> '{3,0}' LIMIT 2;
 SELECT id, distance FROM points ORDER BY place <#> '{3,0}' LIMIT 2;
 EXPLAIN (costs off) SELECT id FROM points ORDER BY place <-> '{3,0}' DESC LIMIT 2;
 SELECT id, distance FROM points ORDER BY place <-> '{3,0}' DESC LIMIT 2;
+EXPLAIN (costs off) SELECT id FROM points ORDER BY place <-> (embed('a text'))[1:2] LIMIT 2;
+SELECT count(*), count(distance) FROM (SELECT * FROM points ORDER BY place <-> ARRAY[random(), random()]) p;
+EXPLAIN (costs off) SELECT id FROM points ORDER BY place <-> (SELECT (embed('a text'))[1:2]) LIMIT 2;
+-- Sets, groups, subqueries, views.
+SELECT DISTINCT id, place <-> '{3.25,0}' AS far FROM points ORDER BY place <-> '{3.25,0}' LIMIT 3;
+EXPLAIN (costs off) SELECT DISTINCT ON (place <-> '{3,0}') id FROM points ORDER BY place <-> '{3,0}' LIMIT 3;
+SELECT DISTINCT ON (place <-> '{3,0}') id FROM points ORDER BY place <-> '{3,0}', id LIMIT 3;
+SELECT place <-> '{3,0}' AS far, count(*) FROM points GROUP BY 1 ORDER BY 1 LIMIT 3;
+(SELECT id FROM points ORDER BY place <-> '{3,0}', id LIMIT 2) UNION (SELECT id FROM points ORDER BY place <-> '{9,0}' LIMIT 2) ORDER BY id;
+(SELECT id FROM points ORDER BY place <-> '{3,0}' LIMIT 4) EXCEPT (SELECT id FROM points ORDER BY place <-> '{4,0}' LIMIT 3);
+SELECT a.id, b.id AS nearest FROM points a, LATERAL (SELECT id FROM points b WHERE b.id <> a.id ORDER BY b.place <-> a.place LIMIT 1) b WHERE a.id IN ('p0', 'p9');
+SELECT 'p5' = ANY (SELECT id FROM points ORDER BY place <-> '{4,0}' LIMIT 3) AS near, EXISTS (SELECT FROM points ORDER BY place <-> '{4,0}' OFFSET 10) AS eleven;
+CREATE VIEW near_three AS SELECT id, distance FROM points ORDER BY place <-> '{3,0}' LIMIT 2;
+SELECT * FROM near_three;
+CREATE VIEW some_points AS SELECT id, place, distance FROM points;
+EXPLAIN (costs off) SELECT id, distance FROM some_points ORDER BY place <-> '{3,0}' LIMIT 2;
+SELECT count(*) FROM (SELECT id FROM points ORDER BY place <-> '{3,0}' LIMIT 9223372036854775807 OFFSET 3) p;
+SELECT id FROM points ORDER BY place <-> '{3,0}' LIMIT NULL OFFSET 8;
+SELECT id FROM points ORDER BY place <-> '{3,0}' LIMIT -1;
 -- The order of the ids.
 EXPLAIN (costs off) SELECT id FROM points ORDER BY id DESC LIMIT 2;
 SELECT id, distance FROM points ORDER BY id DESC LIMIT 2;
@@ -98,6 +117,18 @@ FETCH 2 FROM near;
 FETCH 4 FROM near;
 FETCH ALL FROM near;
 COMMIT;
+BEGIN;
+DECLARE near SCROLL CURSOR FOR SELECT id FROM points ORDER BY place <-> '{9,0}';
+FETCH 3 FROM near;
+FETCH BACKWARD 2 FROM near;
+FETCH LAST FROM near;
+FETCH FIRST FROM near;
+COMMIT;
+BEGIN;
+DECLARE near CURSOR WITH HOLD FOR SELECT id, distance FROM points ORDER BY place <-> '{9,0}' LIMIT 2;
+COMMIT;
+FETCH ALL FROM near;
+CLOSE near;
 SET norikv.ef_search = 7;
 SELECT id FROM points ORDER BY place <-> '{3,0}' LIMIT 1;
 RESET norikv.ef_search;
@@ -176,6 +207,16 @@ INSERT INTO points VALUES ('bad', '{1,NULL}');
 INSERT INTO points VALUES ('bad', '{1,Infinity}');
 INSERT INTO points VALUES ('bad', '{{1,2}}');
 INSERT INTO points VALUES ('bad', '{}');
+INSERT INTO points VALUES ('bad', '[0:1]={1,NaN}');
+INSERT INTO points VALUES ('good', '[0:1]={1,2}') RETURNING place;
+DELETE FROM points WHERE id = 'good';
+-- In the statement, not when it commits.
+BEGIN;
+INSERT INTO points VALUES ('long', '{2e18,1}');
+ROLLBACK;
+BEGIN;
+UPDATE points SET place = '{1,-1e30}' WHERE id = 'p1';
+ROLLBACK;
 INSERT INTO points VALUES ('bad', NULL);
 INSERT INTO points VALUES (NULL, '{1,2}');
 INSERT INTO points VALUES ('', '{1,2}');
@@ -190,6 +231,8 @@ DELETE FROM points WHERE ctid IN (SELECT ctid FROM points);
 SELECT vector_create_index('vfdw cosine', 2, 'cosine', 'hnsw');
 CREATE FOREIGN TABLE angles (key varchar, vector real[], distance real) SERVER vector_server OPTIONS (namespace 'vfdw cosine');
 INSERT INTO angles VALUES ('zero', '{0,0}');
+INSERT INTO angles VALUES ('short', '{1e-19,0}');
+INSERT INTO angles VALUES ('short', '{1e-45,0}');
 INSERT INTO angles VALUES ('x', '{2,0}'), ('y', '{0,2}'), ('xy', '{1,1}');
 EXPLAIN (costs off) SELECT key FROM angles ORDER BY vector <=> '{1,0.1}' LIMIT 2;
 SELECT key, round(distance::numeric, 3) FROM angles ORDER BY vector <=> '{1,0.1}';
@@ -257,6 +300,12 @@ SELECT c.relname, a.attname, format_type(a.atttypid, a.atttypmod), a.attfdwoptio
 	FROM pg_foreign_table f JOIN pg_class c ON c.oid = f.ftrelid JOIN pg_attribute a ON a.attrelid = c.oid
 	WHERE c.relnamespace = 'imported'::regnamespace AND a.attnum > 0 ORDER BY c.relname, a.attnum;
 SELECT id, distance FROM imported.vfdw_vectors ORDER BY embedding <-> '{3,0}' LIMIT 1;
+-- Keys have that name, too.
+SELECT put('vfdw_vectors:a', 'x') IS NOT NULL AS put;
+DROP FOREIGN TABLE imported.vfdw, imported.vfdw_vectors;
+IMPORT FOREIGN SCHEMA store LIMIT TO (vfdw, vfdw_vectors) FROM SERVER vector_server INTO imported;
+SELECT ftrelid::regclass, ftoptions FROM pg_foreign_table WHERE ftrelid::regclass::text LIKE 'imported.%' ORDER BY 1::text;
+SELECT delete('vfdw_vectors:a');
 
 -- Roles: what they need is SELECT on the table, and its owner USAGE on the server.
 CREATE ROLE vector_reader;

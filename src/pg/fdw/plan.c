@@ -439,7 +439,7 @@ plan_vector(const NorikvRelation *relation, List *nearest, List *attnums,
 
 	if (relation->order == NULL)
 		return NIL;
-	if (nearest == NIL && distance != 0 &&
+	if (nearest == NIL && distance != 0 && relation->order->query != NULL &&
 		(list_member_int(attnums, distance) || list_member_int(attnums, 0)))
 		*flags |= NORIKV_PLAN_DISTANCE;
 	if (*flags & NORIKV_PLAN_QUERY)

@@ -45,20 +45,39 @@ make_command(const char *name, norikv_slice space, const char *server,
 					quote_identifier(name), schema, server, quote_literal_cstr(shown));
 }
 
-static char *
-import_index(NorikvConnection *connection, norikv_slice space, const char *server,
-			 const char *schema)
+static bool
+is_index(const norikv_vector_index *indexes, size_t n_indexes, norikv_slice space)
 {
-	char *utf8 = pnstrdup(space.data, space.size);
-	char *name = pg_any_to_server(utf8, space.size, PG_UTF8);
+	for (size_t i = 0; i < n_indexes; i++)
+	{
+		if (NorikvCompareKeys(indexes[i].space, space) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* As bytes of the server. NULL: there is none that is free, or can be a table's. */
+static char *
+find_name(NorikvConnection *connection, const norikv_vector_index *indexes,
+		  size_t n_indexes, norikv_slice space, const char **fault)
+{
+	char *name = pnstrdup(space.data, space.size);
+	char *shown;
 
 	if (has_keys(connection, space))
+	{
 		name = psprintf("%s%s", name, SUFFIX);
-	if (strlen(name) < NAMEDATALEN)
-		return make_command(name, space, server, schema);
-	ereport(NOTICE,
-			errmsg("no foreign table for the vector index %s", NorikvShowKey(space)),
-			errdetail("It is no name of a table."));
+		if (has_keys(connection, NORIKV_SLICE(name)) ||
+			is_index(indexes, n_indexes, NORIKV_SLICE(name)))
+		{
+			*fault = "Its name, and that with \"" SUFFIX "\" behind it, are taken.";
+			return NULL;
+		}
+	}
+	shown = pg_any_to_server(name, strlen(name), PG_UTF8);
+	if (strlen(shown) < NAMEDATALEN)
+		return shown;
+	*fault = "It is no name of a table.";
 	return NULL;
 }
 
@@ -81,10 +100,16 @@ NorikvImportIndexes(NorikvConnection *connection, const char *server, const char
 	indexes = norikv_call_indexes(call->call, &n_indexes);
 	for (size_t i = 0; i < n_indexes; i++)
 	{
-		char *command = import_index(connection, indexes[i].space, server, schema);
+		norikv_slice space = indexes[i].space;
+		const char *fault = NULL;
+		char *name = find_name(connection, indexes, n_indexes, space, &fault);
 
-		if (command != NULL)
-			commands = lappend(commands, command);
+		if (name != NULL)
+			commands = lappend(commands, make_command(name, space, server, schema));
+		else
+			ereport(NOTICE, errmsg("no foreign table for the vector index %s",
+								   NorikvShowKey(space)),
+					errdetail("%s", fault));
 	}
 	NorikvFree(call);
 	return commands;

@@ -79,12 +79,12 @@ is_vector_column(Node *node, const RelOptInfo *baserel, const NorikvTable *table
 		   var->varlevelsup == 0 && var->varattno == table->vector_attnum;
 }
 
-/* A vector that is one for the whole scan. */
+/* A vector that is no row's, and one for the whole scan where it is not volatile. */
 static bool
 is_query_vector(Node *node)
 {
-	return !contain_var_clause(node) && !contain_volatile_functions(node) &&
-		   !contain_subplans(node) && NorikvIsVectorType(exprType(node));
+	return !contain_var_clause(node) && !contain_subplans(node) &&
+		   NorikvIsVectorType(exprType(node));
 }
 
 /* NULL: the expression is no distance of the table's vectors. */
@@ -122,8 +122,9 @@ match_distance(Node *node, const RelOptInfo *baserel, const NorikvTable *table)
 		return NULL;
 	order = palloc0(sizeof(NorikvVectorOrder));
 	order->distance = distance;
-	order->query = (Expr *) query;
 	order->query_type = exprType(query);
+	if (!contain_volatile_functions(query))
+		order->query = (Expr *) query;
 	return order;
 }
 
@@ -143,6 +144,9 @@ static const char *
 find_obstacle(const NorikvVectorOrder *order, const NorikvTable *table,
 			  const PathKey *pathkey)
 {
+	if (order->query == NULL)
+		return "the vector to order by is made anew for each row, unless a subquery "
+			   "makes it";
 	if (!table->index.exists)
 		return "the index is not there, or its server was not reached";
 	if (table->index.distance != order->distance)
@@ -163,8 +167,6 @@ NorikvMatchVectorOrder(PlannerInfo *root, RelOptInfo *baserel, NorikvTable *tabl
 	if (table->space.size == 0 || root->query_pathkeys == NIL)
 		return NULL;
 	pathkey = linitial(root->query_pathkeys);
-	if (pathkey->pk_eclass->ec_has_volatile)
-		return NULL;
 	foreach (cell, pathkey->pk_eclass->ec_members)
 	{
 		EquivalenceMember *member = lfirst(cell);

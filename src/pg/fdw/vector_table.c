@@ -4,10 +4,15 @@
  */
 #include "fdw/vector_table.h"
 
+#include <math.h>
+
 #include "catalog/pg_type.h"
 #include "commands/defrem.h"
 #include "nodes/parsenodes.h"
 #include "utils/builtins.h"
+
+/* Servers take vectors whose length is below it, and for cosines above its inverse. */
+#define LENGTH_LIMIT 1e18
 
 /* In the order of norikv_distance, which begins with 1. */
 static const char *const distances[] = {"euclidean", "cosine", "inner_product"};
@@ -161,22 +166,47 @@ NorikvValueOfVector(NorikvVector vector)
 	return (norikv_slice){vector.values, vector.dimensions * sizeof(float)};
 }
 
-static bool
-is_zero(NorikvVector vector)
+static double
+length_of(NorikvVector vector)
 {
-	for (int i = 0; i < vector.dimensions; i++)
-	{
-		if (vector.values[i] != 0)
-			return false;
-	}
-	return true;
+	return sqrt(-NorikvNegativeInnerProduct(vector, vector));
+}
+
+static bool
+has_good_length(const NorikvTableIndex *index, NorikvVector vector)
+{
+	double length = length_of(vector);
+
+	return length < LENGTH_LIMIT &&
+		   (index->distance != NORIKV_COSINE || length > 1 / LENGTH_LIMIT);
 }
 
 static bool
 fits(const NorikvTableIndex *index, NorikvVector vector)
 {
 	return index->exists && vector.dimensions == index->dimensions &&
-		   !(index->distance == NORIKV_COSINE && is_zero(vector));
+		   has_good_length(index, vector);
+}
+
+static void
+reject_length(const NorikvTable *table, NorikvVector vector)
+{
+	double length = length_of(vector);
+
+	if (length == 0)
+		ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				errmsg("vector of a row of foreign table \"%s\" must not be zero",
+					   table->name),
+				errdetail("Vector index %s measures cosine distances, and a zero vector "
+						  "has no direction.", NorikvShowKey(table->space)));
+	ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			errmsg("vector of a row of foreign table \"%s\" is too %s", table->name,
+				   length < 1 ? "short" : "long"),
+			length < 1 ? errdetail("It has length %g, and vector index %s, which measures "
+								   "cosine distances, takes those above %g.", length,
+								   NorikvShowKey(table->space), 1 / LENGTH_LIMIT)
+					   : errdetail("It has length %g, and vector indexes take those below "
+								   "%g.", length, LENGTH_LIMIT));
 }
 
 /* What was known of the index may be old: before it is an error, it is asked again. */
@@ -195,10 +225,6 @@ NorikvCheckVectorFits(NorikvTable *table, NorikvConnection *connection,
 				errmsg("vector index %s has %u dimensions, but the vector of a row of "
 					   "foreign table \"%s\" has %d", NorikvShowKey(table->space),
 					   index->dimensions, table->name, vector.dimensions));
-	if (!fits(index, vector))
-		ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				errmsg("vector of a row of foreign table \"%s\" must not be zero",
-					   table->name),
-				errdetail("Vector index %s measures cosine distances, and a zero vector "
-						  "has no direction.", NorikvShowKey(table->space)));
+	if (!has_good_length(index, vector))
+		reject_length(table, vector);
 }
