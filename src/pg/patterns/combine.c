@@ -6,7 +6,7 @@
  * one writes, those that come meanwhile park what they want in shared memory, and when
  * the first is done, one of them takes all of it in one request, hands out the
  * answers, and leaves the next round to one that came during its own. Whoever finds
- * nobody does its own at once: nothing is waited for to have company.
+ * nobody does its own at once; just after a batch it waits for a moment for those of it.
  *
  * What must hold, whichever process ends at whatever point:
  * - Each ask is done once at most, and exactly once where an answer came. The request
@@ -36,17 +36,36 @@
 /* How much longer than its own calls may take a backend waits for another's. */
 #define PATIENCE_MS 1000
 
+/* ---- Interrupts ---- */
+
+/*
+ * A cancel must be told with what has become of the ask, and nobody may take that up
+ * between here and there: so it is withdrawn first.
+ */
+static void
+check_interrupts(NorikvQueue *queue, NorikvSubject *subject)
+{
+	ErrorContextCallback callback = {error_context_stack, NorikvWriteInterrupted,
+									 subject};
+
+	if ((QueryCancelPending || ProcDiePending) &&
+		NorikvWithdraw(queue) == NORIKV_SLOT_UNKNOWN)
+		error_context_stack = &callback;
+	CHECK_FOR_INTERRUPTS();
+	error_context_stack = callback.previous;
+}
+
 /* ---- Leading ---- */
 
 static void
-await_company(NorikvQueue *queue)
+await_company(NorikvQueue *queue, NorikvSubject *subject)
 {
 	while (NorikvAwaitsCompany(queue))
 	{
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 1,
 						 PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);
-		CHECK_FOR_INTERRUPTS();
+		check_interrupts(queue, subject);
 	}
 }
 
@@ -62,22 +81,25 @@ static void
 lead_batch(NorikvQueue *queue, NorikvConnection *connection, norikv_slice key,
 		   NorikvLead lead)
 {
-	NorikvBatch *batch = palloc(sizeof(NorikvBatch));
+	NorikvSubject subject = {connection, NORIKV_CALL_COMMIT, key, true, NORIKV_IF_ANY};
+	NorikvBatch *batch;
 	const norikv_error *error;
 	norikv_error copy;
 
+	await_company(queue, &subject);
+	batch = palloc(sizeof(NorikvBatch));
 	batch->connection = connection;
 	batch->key = key;
-	await_company(queue);
-	NorikvTakeBatch(queue, batch);
+	if (!NorikvTakeBatch(queue, batch))
+	{
+		pfree(batch);
+		return;
+	}
 	error = lead(batch);
 	if (error == NULL)
 		NorikvHandOut(queue, batch, NORIKV_SLOT_DONE);
 	else
 	{
-		NorikvSubject subject = {connection, NORIKV_CALL_COMMIT, key, true,
-								 NORIKV_IF_ANY};
-
 		copy = *error;
 		NorikvHandOut(queue, batch,
 					  copy.outcome_unknown ? NORIKV_SLOT_UNKNOWN : NORIKV_SLOT_ALONE);
@@ -89,18 +111,6 @@ lead_batch(NorikvQueue *queue, NorikvConnection *connection, norikv_slice key,
 
 /* ---- Waiting ---- */
 
-static void
-check_interrupts(NorikvSubject *subject, bool taken)
-{
-	ErrorContextCallback callback = {error_context_stack, NorikvWriteInterrupted,
-									 subject};
-
-	if (taken)
-		error_context_stack = &callback;
-	CHECK_FOR_INTERRUPTS();
-	error_context_stack = callback.previous;
-}
-
 /* Until something became of what was parked. */
 static NorikvSlotState
 await_state(NorikvQueue *queue, NorikvConnection *connection, norikv_slice key)
@@ -110,14 +120,14 @@ await_state(NorikvQueue *queue, NorikvConnection *connection, norikv_slice key)
 	int64 end_us = NorikvBootMicroseconds() + patience_us;
 	NorikvSlotState state;
 
-	while ((state = NorikvLookAtSlot(queue)) == NORIKV_SLOT_PARKED ||
+	while ((state = NorikvLookAtSlot()) == NORIKV_SLOT_PARKED ||
 		   state == NORIKV_SLOT_TAKEN)
 	{
 		int64 left_us = end_us - NorikvBootMicroseconds();
 
-		check_interrupts(&subject, state == NORIKV_SLOT_TAKEN);
+		check_interrupts(queue, &subject);
 		if (left_us <= 0)
-			NorikvWithdraw(queue);
+			(void) NorikvWithdraw(queue);
 		else
 			(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
 							 left_us / 1000 + 1, PG_WAIT_EXTENSION);

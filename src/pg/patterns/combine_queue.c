@@ -27,10 +27,14 @@
 #define MY_NUMBER (MyProc->pgprocno)
 #endif
 
-/* What a backend wants: one at a time. Guarded by the lock of its queue. */
+/*
+ * What a backend wants: one at a time. Guarded by the lock of its queue; but the state
+ * and, once that says so, the answer are read by their backend without it: all of a
+ * batch are woken at once, and would stand in line for it.
+ */
 typedef struct Slot
 {
-	NorikvSlotState state;
+	pg_atomic_uint32 state;
 	int next; /* in the list of those parked */
 	int64 ask[NORIKV_ASK_WORDS];
 	int64 answer[NORIKV_ANSWER_WORDS];
@@ -44,7 +48,7 @@ typedef struct NorikvQueue
 	int last;
 	int n_parked;
 	int company; /* how many the last batch had */
-	bool leader_waits; /* for as many as that */
+	bool leader_waits; /* for as many as that: who completes them leads */
 	int64 handed_out_us; /* when its answers were */
 	uint64 sequence; /* of the idempotency keys */
 	/* The batch that the leader has taken: members that went away are NOBODY. */
@@ -99,6 +103,8 @@ init_shared(LWLockPadded *locks)
 	shared->locks = locks;
 	for (int i = 0; i < QUEUES; i++)
 		shared->queues[i].leader = NOBODY;
+	for (int i = 0; i < MaxBackends; i++)
+		pg_atomic_init_u32(&shared->slots[i].state, NORIKV_SLOT_IDLE);
 }
 
 static const NorikvSharedMemory shared_memory = {
@@ -128,10 +134,28 @@ unlock_queue(const NorikvQueue *queue)
 	LWLockRelease(&shared->locks[queue - shared->queues].lock);
 }
 
+/* Of whoever it was that state was changed: after the lock was given back. */
 static void
 wake(int number)
 {
-	SetLatch(&ProcGlobal->allProcs[number].procLatch);
+	if (number != NOBODY)
+		SetLatch(&ProcGlobal->allProcs[number].procLatch);
+}
+
+static NorikvSlotState
+state_of(int number)
+{
+	NorikvSlotState state = pg_atomic_read_u32(&shared->slots[number].state);
+
+	pg_read_barrier();
+	return state;
+}
+
+static void
+set_state(int number, NorikvSlotState state)
+{
+	pg_write_barrier();
+	pg_atomic_write_u32(&shared->slots[number].state, state);
 }
 
 /* ---- Queues; all of these with the lock held ---- */
@@ -139,7 +163,7 @@ wake(int number)
 static void
 park(NorikvQueue *queue, int number)
 {
-	shared->slots[number].state = NORIKV_SLOT_PARKED;
+	set_state(number, NORIKV_SLOT_PARKED);
 	shared->slots[number].next = NOBODY;
 	if (queue->first == NOBODY)
 		queue->first = number;
@@ -147,8 +171,6 @@ park(NorikvQueue *queue, int number)
 		shared->slots[queue->last].next = number;
 	queue->last = number;
 	queue->n_parked++;
-	if (queue->leader_waits && queue->n_parked + 1 >= queue->company)
-		wake(queue->leader);
 }
 
 static void
@@ -168,8 +190,19 @@ unpark(NorikvQueue *queue, int number)
 	queue->n_parked--;
 }
 
-/* The next leader: one of the batch that is still to be done, or one that came later. */
 static void
+lead(NorikvQueue *queue, int number)
+{
+	queue->leader = number;
+	queue->leader_waits = false;
+	set_state(number, NORIKV_SLOT_LEADS);
+}
+
+/*
+ * The next leader, to be woken: one of the batch that is still to be done, or one that
+ * came later.
+ */
+static int
 appoint(NorikvQueue *queue)
 {
 	queue->leader = NOBODY;
@@ -183,10 +216,8 @@ appoint(NorikvQueue *queue)
 			unpark(queue, queue->leader);
 	}
 	if (queue->leader != NOBODY)
-	{
-		shared->slots[queue->leader].state = NORIKV_SLOT_LEADS;
-		wake(queue->leader);
-	}
+		lead(queue, queue->leader);
+	return queue->leader;
 }
 
 static void
@@ -210,7 +241,7 @@ make_batch(NorikvQueue *queue)
 		int number = queue->first;
 
 		unpark(queue, number);
-		shared->slots[number].state = NORIKV_SLOT_TAKEN;
+		set_state(number, NORIKV_SLOT_TAKEN);
 		take_member(queue, number);
 	}
 	queue->company = queue->n_members;
@@ -252,13 +283,18 @@ join_queue(NorikvQueue *queue, const NorikvIdentity *identity)
 			   offsetof(NorikvIdentity, key) + identity->key_size);
 		queue->first = queue->last = NOBODY;
 		queue->n_parked = queue->n_members = 0;
-		queue->leader = MY_NUMBER;
-		shared->slots[MY_NUMBER].state = NORIKV_SLOT_LEADS;
+		lead(queue, MY_NUMBER);
 	}
-	else if (is_same(&queue->identity, identity))
-		park(queue, MY_NUMBER);
-	else
+	else if (!is_same(&queue->identity, identity))
 		joined = false;
+	else if (queue->leader_waits && queue->n_parked + 2 >= queue->company)
+	{
+		/* All are there: I run, and the leader would have to be woken first. */
+		park(queue, queue->leader);
+		lead(queue, MY_NUMBER);
+	}
+	else
+		park(queue, MY_NUMBER);
 	unlock_queue(queue);
 	return joined;
 }
@@ -288,10 +324,10 @@ void
 NorikvLeaveQueue(int code, Datum arg)
 {
 	NorikvQueue *queue = (NorikvQueue *) DatumGetPointer(arg);
-	Slot *slot = &shared->slots[MY_NUMBER];
+	int next = NOBODY;
 
 	lock_queue(queue);
-	switch (slot->state)
+	switch (state_of(MY_NUMBER))
 	{
 		case NORIKV_SLOT_PARKED:
 			unpark(queue, MY_NUMBER);
@@ -301,13 +337,14 @@ NorikvLeaveQueue(int code, Datum arg)
 			break;
 		case NORIKV_SLOT_LEADS:
 			leave_batch(queue, MY_NUMBER);
-			appoint(queue);
+			next = appoint(queue);
 			break;
 		default:
 			break;
 	}
-	slot->state = NORIKV_SLOT_IDLE;
+	set_state(MY_NUMBER, NORIKV_SLOT_IDLE);
 	unlock_queue(queue);
+	wake(next);
 }
 
 /* ---- Batches ---- */
@@ -338,26 +375,33 @@ NorikvPrepareBatch(NorikvBatch *batch, const NorikvPrepared *prepared)
 /*
  * Those whose answers were just handed out mostly come back at once, and a batch that
  * leaves without them makes them wait for the next. So for a moment after that the
- * leader waits until as many are there as last time; the last of them wakes it.
+ * leader waits until as many are there as last time; the last of them then leads.
  */
 bool
 NorikvAwaitsCompany(NorikvQueue *queue)
 {
-	bool awaits;
+	bool awaits = false;
 
 	lock_queue(queue);
-	awaits = queue->n_members == 0 && queue->n_parked + 1 < queue->company &&
-			 NorikvBootMicroseconds() < queue->handed_out_us + COMPANY_US;
-	queue->leader_waits = awaits;
+	if (queue->leader == MY_NUMBER)
+	{
+		awaits = queue->n_members == 0 && queue->n_parked + 1 < queue->company &&
+				 NorikvBootMicroseconds() < queue->handed_out_us + COMPANY_US;
+		queue->leader_waits = awaits;
+	}
 	unlock_queue(queue);
 	return awaits;
 }
 
-/* The batch that another one left, or a new one. */
-void
+bool
 NorikvTakeBatch(NorikvQueue *queue, NorikvBatch *batch)
 {
 	lock_queue(queue);
+	if (queue->leader != MY_NUMBER)
+	{
+		unlock_queue(queue);
+		return false;
+	}
 	if (queue->n_members == 0)
 		make_batch(queue);
 	batch->queue = queue - shared->queues;
@@ -368,12 +412,16 @@ NorikvTakeBatch(NorikvQueue *queue, NorikvBatch *batch)
 	batch->prepared = queue->prepared;
 	name_request(batch, queue->sequence);
 	unlock_queue(queue);
+	return true;
 }
 
-/* To all members that are still there; then the next one leads. */
 void
 NorikvHandOut(NorikvQueue *queue, const NorikvBatch *batch, NorikvSlotState state)
 {
+	int to_wake[NORIKV_MAX_PARTS];
+	int n_to_wake = 0;
+	int next;
+
 	lock_queue(queue);
 	for (int i = 0; i < queue->n_members; i++)
 	{
@@ -383,53 +431,54 @@ NorikvHandOut(NorikvQueue *queue, const NorikvBatch *batch, NorikvSlotState stat
 			continue;
 		memcpy(shared->slots[number].answer, batch->parts[i].answer,
 			   sizeof(shared->slots[number].answer));
-		shared->slots[number].state = state;
+		set_state(number, state);
 		if (number != MY_NUMBER)
-			wake(number);
+			to_wake[n_to_wake++] = number;
 	}
 	queue->n_members = 0;
 	queue->handed_out_us = NorikvBootMicroseconds();
-	appoint(queue);
+	next = appoint(queue);
 	unlock_queue(queue);
+	wake(next);
+	for (int i = 0; i < n_to_wake; i++)
+		wake(to_wake[i]);
 }
 
 /* ---- What became of it ---- */
 
 NorikvSlotState
-NorikvLookAtSlot(NorikvQueue *queue)
+NorikvLookAtSlot(void)
+{
+	return state_of(MY_NUMBER);
+}
+
+NorikvSlotState
+NorikvWithdraw(NorikvQueue *queue)
 {
 	NorikvSlotState state;
 
 	lock_queue(queue);
-	state = shared->slots[MY_NUMBER].state;
-	unlock_queue(queue);
-	return state;
-}
-
-void
-NorikvWithdraw(NorikvQueue *queue)
-{
-	Slot *slot = &shared->slots[MY_NUMBER];
-
-	lock_queue(queue);
-	if (slot->state == NORIKV_SLOT_PARKED)
+	state = state_of(MY_NUMBER);
+	if (state == NORIKV_SLOT_PARKED)
 	{
 		unpark(queue, MY_NUMBER);
-		slot->state = NORIKV_SLOT_ALONE;
+		set_state(MY_NUMBER, NORIKV_SLOT_ALONE);
 	}
-	else if (slot->state == NORIKV_SLOT_TAKEN)
+	else if (state == NORIKV_SLOT_TAKEN)
 	{
 		leave_batch(queue, MY_NUMBER);
-		slot->state = NORIKV_SLOT_UNKNOWN;
+		set_state(MY_NUMBER, NORIKV_SLOT_UNKNOWN);
 	}
+	else if (state == NORIKV_SLOT_LEADS)
+		queue->leader_waits = false;
 	unlock_queue(queue);
+	return state_of(MY_NUMBER);
 }
 
 void
 NorikvGetAnswer(int64 *answer)
 {
-	Slot *slot = &shared->slots[MY_NUMBER];
-
-	memcpy(answer, slot->answer, sizeof(slot->answer));
-	slot->state = NORIKV_SLOT_IDLE;
+	memcpy(answer, shared->slots[MY_NUMBER].answer,
+		   sizeof(shared->slots[MY_NUMBER].answer));
+	set_state(MY_NUMBER, NORIKV_SLOT_IDLE);
 }

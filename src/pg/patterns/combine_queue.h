@@ -46,15 +46,21 @@ extern NorikvQueue *NorikvJoinQueue(const NorikvIdentity *identity, const int64 
 /* On an error, a cancel, the end of the process: what I had to do is another's. */
 extern void NorikvLeaveQueue(int code, Datum queue);
 /* What has become of it; taken out of the queue when it is over. */
-extern NorikvSlotState NorikvLookAtSlot(NorikvQueue *queue);
+extern NorikvSlotState NorikvLookAtSlot(void);
 extern void NorikvGetAnswer(int64 *answer);
-/* Not waited for any longer: ALONE where nobody had taken it, else UNKNOWN. */
-extern void NorikvWithdraw(NorikvQueue *queue);
+/*
+ * Not waited for any longer: ALONE where nobody had taken it, UNKNOWN where somebody
+ * had. Who leads still does, and nobody takes that over from it any more.
+ */
+extern NorikvSlotState NorikvWithdraw(NorikvQueue *queue);
 
 /* Of the leader: whether to wait for a moment until more are there. */
 extern bool NorikvAwaitsCompany(NorikvQueue *queue);
-/* The batch that another leader left, or a new one of all who are there. */
-extern void NorikvTakeBatch(NorikvQueue *queue, NorikvBatch *batch);
+/*
+ * The batch that another leader left, or a new one of all who are there. False: this
+ * backend does not lead any more, but who completed the company.
+ */
+extern bool NorikvTakeBatch(NorikvQueue *queue, NorikvBatch *batch);
 /* To all of the batch that are still there; then the next one leads. */
 extern void NorikvHandOut(NorikvQueue *queue, const NorikvBatch *batch,
 						  NorikvSlotState state);
