@@ -302,6 +302,7 @@ print_info(const norikv_info *info)
 		{"watch", info->watch},
 		{"quotas", info->quotas},
 		{"vectors", info->vectors},
+		{"vector_checks", info->vector_checks},
 		{"durable", info->durable},
 	};
 

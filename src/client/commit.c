@@ -19,7 +19,8 @@ static bool
 on_vector(const norikv_operation *operation)
 {
 	return operation->kind == NORIKV_OP_VECTOR_PUT ||
-		operation->kind == NORIKV_OP_VECTOR_DELETE;
+		operation->kind == NORIKV_OP_VECTOR_DELETE ||
+		operation->kind == NORIKV_OP_VECTOR_CHECK;
 }
 
 void
@@ -313,6 +314,33 @@ commit_ended(nk_rpc *rpc)
 		nk_commit_fail_first(commit);
 }
 
+/* A server that does not know this operation would refuse the Commit as malformed. */
+static bool
+prepare_with_vector_checks(nk_rpc *rpc)
+{
+	const nk_node *node = rpc->node;
+
+	if (node->abilities.known == NK_NO || node->abilities.vector_checks)
+		return commit_prepare(rpc);
+	nk_error_set(&rpc->error, NORIKV_UNIMPLEMENTED,
+				 "%s has no conditions on vectors of their own", node->address.name);
+	rpc->error.never_sent = !rpc->maybe_applied;
+	rpc->error.outcome_unknown = rpc->maybe_applied;
+	nk_rpc_end(rpc);
+	return false;
+}
+
+static void
+with_vector_checks_ended(nk_rpc *rpc)
+{
+	const nk_abilities *abilities = &rpc->node->abilities;
+
+	if (abilities->known == NK_YES && !abilities->vector_checks)
+		nk_call_finish(rpc->call, &rpc->error);
+	else
+		commit_ended(rpc);
+}
+
 static const nk_rpc_type commit_rpc_type = {
 	.method = NK_COMMIT,
 	.shape = NK_CLIENT_STREAM,
@@ -321,6 +349,17 @@ static const nk_rpc_type commit_rpc_type = {
 	.message = commit_message,
 	.next_request = commit_next_request,
 	.ended = commit_ended,
+};
+
+static const nk_rpc_type commit_with_vector_checks_type = {
+	.method = NK_COMMIT,
+	.shape = NK_CLIENT_STREAM,
+	.write = true,
+	.needs_abilities = true,
+	.prepare = prepare_with_vector_checks,
+	.message = commit_message,
+	.next_request = commit_next_request,
+	.ended = with_vector_checks_ended,
 };
 
 /* ---- The call ---- */
@@ -380,8 +419,11 @@ check_vector(norikv_call *call, const norikv_operation *operation, int64_t at)
 	if (operation->kind == NORIKV_OP_VECTOR_PUT &&
 		!nk_check_vector(call, "vector", operation->vector, operation->dimensions, at))
 		return false;
-	if (operation->kind == NORIKV_OP_VECTOR_DELETE &&
-		operation->condition == NORIKV_IF_ABSENT)
+	if (operation->kind == NORIKV_OP_VECTOR_CHECK &&
+		operation->condition == NORIKV_IF_ANY)
+		complaint = "a check needs a condition";
+	else if (operation->kind == NORIKV_OP_VECTOR_DELETE &&
+			 operation->condition == NORIKV_IF_ABSENT)
 		complaint = "a delete cannot have the condition that the vector is absent";
 	else if (operation->condition == NORIKV_IF_VERSION && operation->version.index == 0)
 		complaint = "its version has index 0, which means that the vector is absent";
@@ -457,6 +499,17 @@ commit_start(commit_call *commit, const norikv_operation *operations,
 		nk_rpc_start(rpc, NULL, call->deadline);
 }
 
+static bool
+checks_vectors(const norikv_operation *operations, size_t n_operations)
+{
+	for (size_t i = 0; i < n_operations; i++)
+	{
+		if (operations[i].kind == NORIKV_OP_VECTOR_CHECK)
+			return true;
+	}
+	return false;
+}
+
 norikv_call *
 norikv_commit(norikv_client *client, const norikv_operation *operations,
 			  size_t n_operations, bool atomic, const norikv_call_options *options)
@@ -465,7 +518,9 @@ norikv_commit(norikv_client *client, const norikv_operation *operations,
 
 	if (commit == NULL)
 		return nk_call_no_memory();
-	nk_rpc_init(&commit->rpc, client, &commit->call, &commit_rpc_type);
+	nk_rpc_init(&commit->rpc, client, &commit->call,
+				checks_vectors(operations, n_operations)
+				? &commit_with_vector_checks_type : &commit_rpc_type);
 	commit->atomic = atomic;
 	commit->n_operations = n_operations;
 	if (n_operations == 0)

@@ -153,7 +153,8 @@ unsupported(commit_call *commit, int64_t *operation)
 			const Norikv__Ext__V1__Operation *one = commit->chunk->operations[i];
 
 			*operation = (int64_t) (commit->chunk_first + i);
-			if (one->kind == NORIKV__EXT__V1__OPERATION__KIND__CHECK)
+			if (one->kind == NORIKV__EXT__V1__OPERATION__KIND__CHECK ||
+				one->kind == NORIKV__EXT__V1__OPERATION__KIND__VECTOR_CHECK)
 				return "conditions of their own";
 			if (one->kind == NORIKV__EXT__V1__OPERATION__KIND__ADD)
 				return "additions";

@@ -31,6 +31,7 @@ set_capability(norikv_info *info, const char *name)
 		{"watch", &info->watch},
 		{"quotas", &info->quotas},
 		{"vectors", &info->vectors},
+		{"vector_checks", &info->vector_checks},
 		{"durable", &info->durable},
 	};
 

@@ -213,6 +213,7 @@ typedef struct nk_abilities
 	bool		durable;
 	bool		keepalive;
 	bool		batch;
+	bool		vector_checks;
 	uint64_t	multi_get_keys;
 } nk_abilities;
 

@@ -364,7 +364,8 @@ typedef enum norikv_operation_kind
 	NORIKV_OP_ADD = 4,
 	NORIKV_OP_DELETE_RANGE = 5,
 	NORIKV_OP_VECTOR_PUT = 6,	/* key is the vector's id in vector_namespace */
-	NORIKV_OP_VECTOR_DELETE = 7
+	NORIKV_OP_VECTOR_DELETE = 7,
+	NORIKV_OP_VECTOR_CHECK = 8	/* UNIMPLEMENTED where the server has none */
 } norikv_operation_kind;
 
 typedef struct norikv_operation
@@ -378,7 +379,7 @@ typedef struct norikv_operation
 	norikv_ttl	ttl;
 	uint64_t	ttl_ms;			/* NORIKV_TTL_SET; 1 ms to 100 years */
 	int64_t		delta;			/* add */
-	norikv_slice vector_namespace;	/* vector put and delete */
+	norikv_slice vector_namespace;	/* vector put, delete and check */
 	const float *vector;		/* vector put */
 	uint32_t	dimensions;
 } norikv_operation;
@@ -676,6 +677,7 @@ typedef struct norikv_info
 	bool		watch;
 	bool		quotas;
 	bool		vectors;
+	bool		vector_checks;	/* NORIKV_OP_VECTOR_CHECK */
 	bool		durable;
 	uint64_t	commit_operations;	/* limits; 0: none */
 	uint64_t	commit_conditions;

@@ -518,6 +518,7 @@ NorikvAskInfo(NorikvConnection *connection)
 	capabilities->watch = info->watch;
 	capabilities->quotas = info->quotas;
 	capabilities->vectors = info->vectors;
+	capabilities->vector_checks = info->vector_checks;
 	if (capabilities->store_id == NULL ||
 		strcmp(capabilities->store_id, info->store_id) != 0)
 	{

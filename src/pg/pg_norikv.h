@@ -193,6 +193,7 @@ typedef struct NorikvCapabilities
 	bool watch;
 	bool quotas;
 	bool vectors;
+	bool vector_checks; /* a Commit may check vectors that it does not write */
 	char *store_id; /* empty: the server does not say */
 	bool tells_latest;	/* how far its versions have got */
 	int64 latest_token; /* it had given out that one, at least */

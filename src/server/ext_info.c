@@ -28,6 +28,7 @@ list_capabilities(const engine_info *info, char **names)
 		{"watch", info->watch},
 		{"quotas", info->quotas},
 		{"vectors", info->vectors},
+		{"vector_checks", info->vectors},
 		{"durable", info->durable},
 	};
 	size_t		n = 0;

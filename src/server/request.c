@@ -302,6 +302,9 @@ translate_kind(int kind, engine_op *op, const char *where, char *error)
 		case NORIKV__EXT__V1__OPERATION__KIND__VECTOR_DELETE:
 			op->kind = ENGINE_VECTOR_DELETE;
 			return true;
+		case NORIKV__EXT__V1__OPERATION__KIND__VECTOR_CHECK:
+			op->kind = ENGINE_VECTOR_CHECK;
+			return true;
 		default:
 			return wrong(error, "%skind is %d, which this server does not know", where,
 						 kind);
@@ -342,7 +345,8 @@ translate_operation_ttl(const Norikv__Ext__V1__Operation *operation, engine_op *
 static bool
 is_on_vector(const engine_op *op)
 {
-	return op->kind == ENGINE_VECTOR_PUT || op->kind == ENGINE_VECTOR_DELETE;
+	return op->kind == ENGINE_VECTOR_PUT || op->kind == ENGINE_VECTOR_DELETE ||
+		op->kind == ENGINE_VECTOR_CHECK;
 }
 
 /* What else is wrong with them the engine says. */
@@ -373,8 +377,7 @@ check_unread_fields(const Norikv__Ext__V1__Operation *operation, const engine_op
 	if (op->kind != ENGINE_DELETE_RANGE && operation->end_key.len != 0)
 		return wrong(error, "%send_key goes with DELETE_RANGE only", where);
 	if (!is_on_vector(op) && operation->namespace_.len != 0)
-		return wrong(error, "%snamespace goes with VECTOR_PUT and VECTOR_DELETE only",
-					 where);
+		return wrong(error, "%snamespace goes with operations on vectors only", where);
 	if (op->kind != ENGINE_VECTOR_PUT && operation->n_vector != 0)
 		return wrong(error, "%svector goes with VECTOR_PUT only", where);
 	return true;
@@ -383,8 +386,10 @@ check_unread_fields(const Norikv__Ext__V1__Operation *operation, const engine_op
 static bool
 check_operation_condition(const engine_op *op, const char *where, char *error)
 {
-	if (op->kind == ENGINE_CHECK && op->condition == ENGINE_IF_ANY)
-		return wrong(error, "%sif_match is not set: CHECK needs it", where);
+	if ((op->kind == ENGINE_CHECK || op->kind == ENGINE_VECTOR_CHECK) &&
+		op->condition == ENGINE_IF_ANY)
+		return wrong(error, "%sif_match is not set: %sCHECK needs it", where,
+					 op->kind == ENGINE_CHECK ? "" : "VECTOR_");
 	if (op->kind == ENGINE_DELETE_RANGE && op->condition != ENGINE_IF_ANY)
 		return wrong(error, "%sif_match does not go with DELETE_RANGE", where);
 	if (op->kind == ENGINE_DELETE || op->kind == ENGINE_VECTOR_DELETE)

@@ -348,6 +348,49 @@ test_commit(void **state)
 	norikv_call_free(call);
 }
 
+/* A vector that must be as it was, beside what is written. */
+static void
+test_commit_checks(void **state)
+{
+	fake_scene *scene = *state;
+	norikv_operation operations[] = {
+		fake_put("doc:a", "text"),
+		{.kind = NORIKV_OP_VECTOR_CHECK, .vector_namespace = docs,
+		.key = NORIKV_SLICE("a"), .condition = NORIKV_IF_VERSION},
+		{.kind = NORIKV_OP_VECTOR_CHECK, .vector_namespace = docs,
+		.key = NORIKV_SLICE("none"), .condition = NORIKV_IF_ABSENT},
+	};
+	const norikv_operation_result *results;
+	norikv_call *call;
+	size_t		n;
+
+	create(scene, docs);
+	operations[1].version = insert(scene, docs, "a", 1).version;
+	call = fake_wait_ok(scene, norikv_commit(scene->client, operations, 3, true, NULL));
+	results = norikv_call_results(call, &n);
+	assert_int_equal(n, 3);
+	assert_int_equal(results[1].version.index, operations[1].version.index);
+	norikv_call_free(call);
+
+	insert(scene, docs, "a", 1);
+	operations[0] = fake_put("doc:a", "other");
+	call = fake_wait(scene, norikv_commit(scene->client, operations, 3, true, NULL));
+	assert_true(norikv_call_error(call)->version_mismatch);
+	assert_int_equal(norikv_call_error(call)->operation, 1);
+	assert_int_equal(norikv_call_error(call)->present.index,
+					 operations[1].version.index + 2);
+	norikv_call_free(call);
+	fake_expect(scene, "doc:a", "text");
+
+	operations[1].condition = NORIKV_IF_ANY;
+	refused(scene, norikv_commit(scene->client, operations, 3, true, NULL),
+			NORIKV_INVALID_ARGUMENT, "a check needs a condition");
+	operations[1].condition = NORIKV_IF_VERSION;
+	operations[1].version.index = 0;
+	refused(scene, norikv_commit(scene->client, operations, 3, true, NULL),
+			NORIKV_INVALID_ARGUMENT, "index 0");
+}
+
 /* ---- Searches that go on ---- */
 
 #define MANY 3000
@@ -518,6 +561,33 @@ test_server_without_vectors(void **state)
 			NORIKV_UNIMPLEMENTED, "has no list of vector indexes");
 }
 
+/* An older norikvd would not know the operation: nothing is sent to it. */
+static void
+test_server_without_vector_checks(void **state)
+{
+	fake_scene *scene = *state;
+	norikv_operation operations[] = {
+		fake_put("k", "v"),
+		{.kind = NORIKV_OP_VECTOR_CHECK, .vector_namespace = docs,
+		.key = NORIKV_SLICE("a"), .condition = NORIKV_IF_ABSENT},
+	};
+	norikv_call *call;
+
+	fake_start(scene, 1, "--ext", "1", "--capabilities", "atomic_cas,vectors", NULL);
+	fake_open(scene, 1, 1);
+	call = fake_wait(scene, norikv_commit(scene->client, operations, 2, true, NULL));
+	assert_int_equal(norikv_call_error(call)->code, NORIKV_UNIMPLEMENTED);
+	assert_non_null(strstr(norikv_call_error(call)->text,
+						   "has no conditions on vectors of their own"));
+	assert_true(norikv_call_error(call)->never_sent);
+	norikv_call_free(call);
+	fake_expect(scene, "k", NULL);
+	/* without one it is sent */
+	norikv_call_free(fake_wait_ok(scene, norikv_commit(scene->client, operations, 1,
+													   false, NULL)));
+	fake_expect(scene, "k", "v");
+}
+
 /* norikv.v1.Vector and nothing else. */
 static void
 test_server_without_extensions(void **state)
@@ -556,6 +626,11 @@ test_server_without_extensions(void **state)
 	call = fake_wait_ok(scene, norikv_commit(scene->client, &operation, 1, false, NULL));
 	assert_true(result_of(call).existed);
 	norikv_call_free(call);
+	operation.kind = NORIKV_OP_VECTOR_CHECK;
+	operation.condition = NORIKV_IF_ABSENT;
+	refused(scene, norikv_commit(scene->client, &operation, 1, false, NULL),
+			NORIKV_UNIMPLEMENTED, "has no conditions of their own");
+	operation.kind = NORIKV_OP_VECTOR_DELETE;
 	operation.condition = NORIKV_IF_VERSION;
 	operation.version = (norikv_version) {1, 1};
 	refused(scene, norikv_commit(scene->client, &operation, 1, false, NULL),
@@ -574,9 +649,10 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_indexes), TEST(test_info), TEST(test_vectors), TEST(test_matches),
 		TEST(test_bad_arguments), TEST(test_largest_vector), TEST(test_idempotency_key),
-		TEST(test_commit), TEST(test_continued_search),
+		TEST(test_commit), TEST(test_commit_checks), TEST(test_continued_search),
 		TEST(test_continued_search_while_written), TEST(test_key_prefix),
-		TEST(test_server_without_vectors), TEST(test_server_without_extensions),
+		TEST(test_server_without_vectors), TEST(test_server_without_vector_checks),
+		TEST(test_server_without_extensions),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -50,6 +50,9 @@ check_op(const engine_op *op)
 	REQUIRE((op->ttl == ENGINE_TTL_SET) == (op->ttl_ms != 0));
 	REQUIRE(op->condition != ENGINE_IF_VERSION || op->version.index != 0);
 	REQUIRE(op->kind != ENGINE_DELETE || op->condition != ENGINE_IF_ABSENT);
+	REQUIRE((op->kind != ENGINE_CHECK && op->kind != ENGINE_VECTOR_CHECK) ||
+			op->condition != ENGINE_IF_ANY);
+	REQUIRE(op->kind != ENGINE_VECTOR_CHECK || op->value.size == 0);
 }
 
 static void

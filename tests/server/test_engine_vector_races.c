@@ -183,6 +183,122 @@ test_everybody_at_once(void **state)
 	assert_in_range(info.vectors, FILLED, FILLED + WRITERS * 50);
 }
 
+/* ---- Checks of what others write ---- */
+
+#define CHECKED 4
+
+typedef struct checked_write
+{
+	unsigned	put;			/* which of the vectors was written */
+	unsigned	checked;		/* and which one was not */
+	engine_version seen;		/* the checked one's version */
+	engine_version version;		/* the one written */
+} checked_write;
+
+typedef struct checker
+{
+	pthread_t	thread;
+	engine	   *on;
+	uint64_t	random;
+	unsigned	rounds;
+	unsigned	failures;
+	checked_write *writes;
+	unsigned	n_writes;
+} checker;
+
+static const char *const checked_ids[CHECKED] = {"a", "b", "c", "d"};
+
+/* Reads two vectors, and writes the one if neither has changed. */
+static void
+write_one(checker *self, unsigned put, unsigned checked)
+{
+	engine_slice ids[2] = {TEXT(checked_ids[put]), TEXT(checked_ids[checked])};
+	found_vectors found = get_vectors(self->on, "checked", ids, 2);
+	float		place[DIMENSIONS] = {1};
+	engine_op	ops[2];
+	engine_unit unit = {.atomic = true, .ops = ops, .n_ops = 2};
+	checked_write made = {put, checked, found.vectors[1].version, {0, 0}};
+	answer		done;
+
+	ops[0] = vector_put_op("checked", checked_ids[put], place, DIMENSIONS);
+	ops[0].version = found.vectors[0].version;
+	ops[0].condition = ops[0].version.index == 0 ? ENGINE_IF_ABSENT : ENGINE_IF_VERSION;
+	ops[1] = vector_check_op("checked", checked_ids[checked], made.seen);
+	commit_unit(self->on, &unit, &done);
+	made.version = done.results[0].version;
+	if (done.status.code == ENGINE_OK)
+		self->writes[self->n_writes++] = made;
+	else if (done.status.code != ENGINE_FAILED_PRECONDITION)
+		self->failures++;
+	answer_free(&done);
+	found_free(&found);
+}
+
+static void *
+write_what_is_checked(void *arg)
+{
+	checker    *self = arg;
+
+	for (unsigned i = 0; i < self->rounds; i++)
+	{
+		unsigned	put = (unsigned) random_below(&self->random, CHECKED);
+		unsigned	checked = (unsigned) random_below(&self->random, CHECKED - 1);
+
+		write_one(self, put, checked < put ? checked : checked + 1);
+	}
+	return NULL;
+}
+
+static int
+compare_writes(const void *a, const void *b)
+{
+	uint64_t	left = ((const checked_write *) a)->version.index;
+	uint64_t	right = ((const checked_write *) b)->version.index;
+
+	return (left > right) - (left < right);
+}
+
+/* In the order of versions, each has seen what the last one before it wrote: nobody
+ * can tell that they were not alone. */
+static void
+test_checks_are_serializable(void **state)
+{
+	engine	   *on = ((fixture *) *state)->engine;
+	unsigned	n = rounds(10000);
+	checked_write *all = calloc((size_t) WRITERS * n, sizeof(*all));
+	uint64_t	random = seed();
+	uint64_t	present[CHECKED] = {0};
+	unsigned	n_writes = 0;
+	checker		checkers[WRITERS];
+	engine_status status;
+
+	create_index(on, "checked", index_of_points, &status);
+	for (unsigned i = 0; i < WRITERS; i++)
+	{
+		checkers[i] = (checker) {.on = on, .random = random + i, .rounds = n,
+			.writes = calloc(n, sizeof(checked_write))};
+		assert_int_equal(pthread_create(&checkers[i].thread, NULL, write_what_is_checked,
+										&checkers[i]), 0);
+	}
+	for (unsigned i = 0; i < WRITERS; i++)
+	{
+		pthread_join(checkers[i].thread, NULL);
+		assert_int_equal(checkers[i].failures, 0);
+		memcpy(all + n_writes, checkers[i].writes,
+			   checkers[i].n_writes * sizeof(checked_write));
+		n_writes += checkers[i].n_writes;
+		free(checkers[i].writes);
+	}
+	assert_true(n_writes > 0);
+	qsort(all, n_writes, sizeof(*all), compare_writes);
+	for (unsigned i = 0; i < n_writes; i++)
+	{
+		assert_int_equal(all[i].seen.index, present[all[i].checked]);
+		present[all[i].put] = all[i].version.index;
+	}
+	free(all);
+}
+
 /* ---- Vectors come faster than the graph grows ---- */
 
 /* Keys are written at once while vectors wait; and all of them come through. */
@@ -211,6 +327,8 @@ main(void)
 	const struct CMUnitTest in_memory[] = {
 		cmocka_unit_test_setup_teardown(test_everybody_at_once, fixture_setup_memory,
 										fixture_teardown),
+		cmocka_unit_test_setup_teardown(test_checks_are_serializable,
+										fixture_setup_memory, fixture_teardown),
 	};
 	const struct CMUnitTest on_disk[] = {
 		cmocka_unit_test_setup_teardown(test_backlog, fixture_setup_rocksdb,

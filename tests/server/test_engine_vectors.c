@@ -246,6 +246,78 @@ test_conditions(void **state)
 	assert_string_equal(all_ids(on, "docs"), "a");
 }
 
+/* A check changes nothing, has no version of its own, and decides about the rest. */
+static void
+test_checks(void **state)
+{
+	engine	   *on = ((fixture *) *state)->engine;
+	const engine_version none = {0, 0};
+	engine_op	ops[2] = {{.kind = ENGINE_PUT, .key = TEXT("k"), .value = TEXT("v")}};
+	engine_unit unit = {.atomic = true, .ops = ops, .n_ops = 2};
+	engine_version version;
+	engine_status status;
+	engine_result result;
+	answer		done;
+
+	create(on, "docs", euclidean);
+	version = put_vector(on, "docs", "a", at(1), DIMENSIONS);
+	result = commit_op(on, vector_check_op("docs", "a", version), &status);
+	assert_int_equal(status.code, ENGINE_OK);
+	assert_int_equal(result.version.index, version.index);
+	assert_refused(on, vector_check_op("docs", "a", none), ENGINE_FAILED_PRECONDITION,
+				   "expected absent, present 1/");
+	commit_op(on, vector_check_op("docs", "b", none), &status);
+	assert_int_equal(status.code, ENGINE_OK);
+	assert_refused(on, vector_check_op("docs", "b", version), ENGINE_FAILED_PRECONDITION,
+				   "present absent");
+
+	ops[1] = vector_check_op("docs", "a", version);
+	commit_unit(on, &unit, &done);
+	assert_int_equal(done.status.code, ENGINE_OK);
+	assert_int_equal(done.results[0].version.index, version.index + 1);
+	answer_free(&done);
+	assert_string_equal(all_ids(on, "docs"), "a");
+	put_vector(on, "docs", "a", at(1), DIMENSIONS);
+	ops[0].value = TEXT("w");
+	commit_unit(on, &unit, &done);
+	assert_int_equal(done.status.code, ENGINE_FAILED_PRECONDITION);
+	assert_int_equal(done.operation, 1);
+	assert_int_equal(done.results[1].version.index, version.index + 2);
+	answer_free(&done);
+	assert_value(on, "k", "v");
+
+	/* one vector has one operation */
+	ops[0] = vector_put_op("docs", "a", at(1), DIMENSIONS);
+	commit_unit(on, &unit, &done);
+	assert_int_equal(done.status.code, ENGINE_INVALID_ARGUMENT);
+	answer_free(&done);
+	ops[1].condition = ENGINE_IF_ANY;
+	assert_refused(on, ops[1], ENGINE_INVALID_ARGUMENT, "needs if_match");
+}
+
+/* What was in an index that is gone is absent; nothing of it is in the next one. */
+static void
+test_checks_without_index(void **state)
+{
+	engine	   *on = ((fixture *) *state)->engine;
+	const engine_version none = {0, 0};
+	engine_version version;
+	engine_status status;
+
+	commit_op(on, vector_check_op("docs", "a", none), &status);
+	assert_int_equal(status.code, ENGINE_OK);
+	create(on, "docs", euclidean);
+	version = put_vector(on, "docs", "a", at(1), DIMENSIONS);
+	assert_true(drop_index(on, "docs", &status).existed);
+	assert_refused(on, vector_check_op("docs", "a", version), ENGINE_FAILED_PRECONDITION,
+				   "present absent");
+	create(on, "docs", euclidean);
+	assert_refused(on, vector_check_op("docs", "a", version), ENGINE_FAILED_PRECONDITION,
+				   "present absent");
+	commit_op(on, vector_check_op("docs", "a", none), &status);
+	assert_int_equal(status.code, ENGINE_OK);
+}
+
 /* Document and vector in one unit: both, in one version, or neither. */
 static void
 test_with_keys_in_one_unit(void **state)
@@ -703,6 +775,8 @@ run_on(const char *name, CMFixtureFunction fixture_setup)
 		EACH(test_found_from_their_answer_on),
 		EACH(test_got_as_they_were_put),
 		EACH(test_conditions),
+		EACH(test_checks),
+		EACH(test_checks_without_index),
 		EACH(test_with_keys_in_one_unit),
 		EACH(test_each_on_its_own),
 		EACH(test_no_vector_twice),

@@ -176,6 +176,7 @@ test_commit_checks_its_operations(void **state)
 	Norikv__V1__Version absent = NORIKV__V1__VERSION__INIT;
 	Norikv__Ext__V1__Operation two[2] = {put_operation("k", "1"), operation(DELETE, "k")};
 	Norikv__Ext__V1__Operation op;
+	float		component = 1;
 
 	(void) state;
 	assert_commit_refused(two, 2, "operations[0] and operations[1] are on one key");
@@ -208,6 +209,20 @@ test_commit_checks_its_operations(void **state)
 	op = operation(DELETE, "k");
 	op.value = bytes_of("v");
 	assert_commit_refused(&op, 1, "operations[0].value goes with PUT only");
+	op = operation(CHECK, "k");
+	op.if_match = &absent;
+	op.namespace_ = bytes_of("n");
+	assert_commit_refused(&op, 1, "operations[0].namespace goes with operations on");
+	op = operation(VECTOR_CHECK, "k");
+	op.namespace_ = bytes_of("n");
+	assert_commit_refused(&op, 1, "operations[0].if_match is not set: VECTOR_CHECK");
+	op.if_match = &absent;
+	op.vector = &component;
+	op.n_vector = 1;
+	assert_commit_refused(&op, 1, "operations[0].vector goes with VECTOR_PUT only");
+	op.n_vector = 0;
+	op.namespace_ = bytes_of("");
+	assert_commit_refused(&op, 1, "operations[0].namespace has 0 bytes");
 }
 
 static void

@@ -52,6 +52,7 @@ test_info(void **state)
 	/* Memory is not durable, and what is not here is not claimed. */
 	assert_false(has_capability(info, "durable"));
 	assert_true(has_capability(info, "vectors"));
+	assert_true(has_capability(info, "vector_checks"));
 	assert_int_equal(info->limits->key_bytes, 1024);
 	assert_int_equal(info->limits->value_bytes, 1024 * 1024);
 	assert_true(info->limits->commit_bytes > 0 &&

@@ -259,7 +259,9 @@ typedef enum engine_op_kind
 	ENGINE_INDEX_DROP = 9,
 	/* key is a prefix, which may be empty. Alone in their unit. */
 	ENGINE_QUOTA_SET = 10,
-	ENGINE_QUOTA_REMOVE = 11
+	ENGINE_QUOTA_REMOVE = 11,
+	/* ENGINE_CHECK of a vector. Where there is no such space, it is absent. */
+	ENGINE_VECTOR_CHECK = 12
 } engine_op_kind;
 
 /*

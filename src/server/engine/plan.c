@@ -178,6 +178,12 @@ check_quota_op(batch *self, const engine_op *op, engine_result *result)
 								QUOTAS_MAX);
 }
 
+static bool
+is_check(const engine_op *op)
+{
+	return op->kind == ENGINE_CHECK || op->kind == ENGINE_VECTOR_CHECK;
+}
+
 static void
 check_op(batch *self, plan *of, size_t i)
 {
@@ -207,7 +213,7 @@ check_op(batch *self, plan *of, size_t i)
 		return;
 	}
 	result->existed = pending_live(at->key, self->now_ms);
-	if (op->kind == ENGINE_CHECK && result->existed)
+	if (is_check(op) && result->existed)
 		result->version = at->key->entry.version;
 	else if (op->kind == ENGINE_ADD)
 		check_add(self, op, at, result);
@@ -238,6 +244,7 @@ plan_changes(const engine_op *op, const engine_result *result)
 		case ENGINE_DELETE_RANGE:
 			return result->deleted > 0;
 		case ENGINE_CHECK:
+		case ENGINE_VECTOR_CHECK:
 			return false;
 	}
 	return false;
@@ -352,6 +359,7 @@ apply_op(batch *self, plan *of, size_t i, engine_version version)
 			vector_plan_apply(self, op, at, version);
 			break;
 		case ENGINE_CHECK:
+		case ENGINE_VECTOR_CHECK:
 			break;
 	}
 	self->changed = true;

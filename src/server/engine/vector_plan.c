@@ -16,13 +16,16 @@ step
 vector_plan_step(batch *self, const engine_op *op)
 {
 	step		made = {.space = vectors_find(self->vectors, op->space)};
+	engine_version created = {0, 0};	/* of no index: it has no vectors */
 	char	   *key;
 
-	if (op_on_index(op) || made.space == NULL)
+	if (op_on_index(op) || (made.space == NULL && op->kind != ENGINE_VECTOR_CHECK))
 		return made;
+	if (made.space != NULL)
+		created = vector_space_created(made.space);
 	key = arena_alloc(&self->memory, VECTOR_KEY_SIZE(op->key.size));
 	made.key = overlay_find(&self->overlay, TABLE_VECTOR,
-							vector_key(vector_space_created(made.space), op->key, key));
+							vector_key(created, op->key, key));
 	/* Nobody asks whether there was one: a put need not look, but for a quota. */
 	if (op->kind != ENGINE_VECTOR_PUT || op->condition != ENGINE_IF_ANY ||
 		quotas_find(self->quotas, op->space) != NULL)
@@ -101,6 +104,8 @@ vector_plan_check(batch *self, const engine_op *op, const step *of,
 		result->existed = of->space != NULL;
 		return true;
 	}
+	if (op->kind == ENGINE_VECTOR_CHECK)
+		return true;
 	if (of->space == NULL)
 		return refuse(result, ENGINE_NOT_FOUND,
 					  arena_printf(&self->memory, "namespace \"%s\" has no vector index",

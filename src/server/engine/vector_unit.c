@@ -94,6 +94,8 @@ check_condition(const engine_op *op, engine_status *status)
 	else if (op->kind == ENGINE_VECTOR_DELETE && op->condition == ENGINE_IF_ABSENT)
 		status_set(status, ENGINE_INVALID_ARGUMENT,
 				   "if_match: a delete cannot ask for an absent vector (0/0)");
+	else if (op->kind == ENGINE_VECTOR_CHECK && op->condition == ENGINE_IF_ANY)
+		status_set(status, ENGINE_INVALID_ARGUMENT, "a check of a vector needs if_match");
 	else if (op_on_index(op) && op->condition != ENGINE_IF_ANY)
 		status_set(status, ENGINE_INVALID_ARGUMENT, "an index takes no if_match");
 	else
@@ -112,7 +114,7 @@ vector_unit_check_op(const engine_op *op, engine_status *status)
 		return true;
 	if (!vector_check_id(op->key, status))
 		return false;
-	return op->kind == ENGINE_VECTOR_DELETE ||
+	return op->kind != ENGINE_VECTOR_PUT ||
 		vector_check_floats("vector", op->value.data, op->value.size / sizeof(float),
 							status);
 }

@@ -10,7 +10,8 @@
 static inline bool
 op_on_vector(const engine_op *op)
 {
-	return op->kind == ENGINE_VECTOR_PUT || op->kind == ENGINE_VECTOR_DELETE;
+	return op->kind == ENGINE_VECTOR_PUT || op->kind == ENGINE_VECTOR_DELETE ||
+		op->kind == ENGINE_VECTOR_CHECK;
 }
 
 static inline bool

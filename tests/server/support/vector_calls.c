@@ -199,6 +199,14 @@ vector_put_op(const char *space, const char *id, const float *floats,
 }
 
 engine_op
+vector_check_op(const char *space, const char *id, engine_version version)
+{
+	return (engine_op) {.kind = ENGINE_VECTOR_CHECK, .space = TEXT(space),
+		.key = TEXT(id), .version = version,
+		.condition = version.index == 0 ? ENGINE_IF_ABSENT : ENGINE_IF_VERSION};
+}
+
+engine_op
 vector_delete_op(const char *space, const char *id)
 {
 	return (engine_op) {.kind = ENGINE_VECTOR_DELETE, .space = TEXT(space),

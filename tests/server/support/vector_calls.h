@@ -34,6 +34,9 @@ extern engine_result drop_index(engine *on, const char *space, engine_status *st
 extern engine_op vector_put_op(const char *space, const char *id, const float *floats,
 							   uint32_t dimensions);
 extern engine_op vector_delete_op(const char *space, const char *id);
+/* index 0: that there is none. */
+extern engine_op vector_check_op(const char *space, const char *id,
+								 engine_version version);
 extern engine_version put_vector(engine *on, const char *space, const char *id,
 								 const float *floats, uint32_t dimensions);
 extern bool delete_vector(engine *on, const char *space, const char *id);
