@@ -44,6 +44,14 @@ wants()
 	return 1
 }
 
+# How long a program may run, in seconds: a test that hangs must not hold up the others.
+program_limit=600
+statement_limit=2min
+if [ "${NORIKV_STRESS:-}" = 1 ]; then
+	program_limit=3600
+	statement_limit=20min
+fi
+
 # Runs a command for at most $2 seconds, its output into the log of $1. In the
 # background, so that a signal to this script is acted upon at once.
 run_logged()
@@ -190,7 +198,7 @@ programs()
 			wants "asan/$(basename "$name")" || continue
 		fi
 		start=$SECONDS status=0
-		run_logged "$name-$variant" 600 env CMOCKA_MESSAGE_OUTPUT=TAP \
+		run_logged "$name-$variant" "$program_limit" env CMOCKA_MESSAGE_OUTPUT=TAP \
 			NORIKV_BUILD="$checkout/build/$variant" TMPDIR="$work" \
 			"build/$variant/${source%.c}" || status=$?
 		count_tap "$name-$variant" "$status" $((SECONDS - start))
@@ -208,7 +216,7 @@ fuzzers()
 		mkdir -p "$work/corpus/$name"
 		[ ! -d "tests/fuzz/corpus/$name" ] ||
 			cp -r "tests/fuzz/corpus/$name/." "$work/corpus/$name"
-		run_logged "fuzz/$name" 600 "build/fuzz/${source%.c}" -rss_limit_mb=2048 \
+		run_logged "fuzz/$name" "$program_limit" "build/fuzz/${source%.c}" -rss_limit_mb=2048 \
 			-timeout=10 -max_total_time="${FUZZ_SECONDS:-5}" \
 			-artifact_prefix="$logs/$name-" "$work/corpus/$name" || status=$?
 		if [ "$status" -eq 0 ]; then
@@ -262,10 +270,10 @@ regress_directory()
 	local dir=$work/$1
 	mkdir -p "$dir"
 	cp -r "${@:2}" "$dir/"
-	cat >"$dir/postgresql.conf" <<-'CONF'
+	cat >"$dir/postgresql.conf" <<-CONF
 		shared_preload_libraries = 'norikv'
 		max_connections = 50
-		statement_timeout = '2min'
+		statement_timeout = '$statement_limit'
 	CONF
 	[ "$(id -u)" -ne 0 ] || chown -R "$pg_user": "$dir"
 }
@@ -278,7 +286,7 @@ run_regress()
 	shift 3
 	[ $# -gt 0 ] || return 0
 	# Word splitting is what the make variable is for.
-	as_postgres_logged "$kind-all" 600 "$pgxs_test/$program" --bindir="$pg_bin" \
+	as_postgres_logged "$kind-all" "$program_limit" "$pgxs_test/$program" --bindir="$pg_bin" \
 		--temp-instance="$work/$kind/instance" --temp-config="$work/$kind/postgresql.conf" \
 		--inputdir="$work/$kind" --outputdir="$work/$kind" --dbname="$database" \
 		--encoding=UTF8 --no-locale "$@" || status=$?
@@ -343,7 +351,7 @@ tap_files()
 		start=$SECONDS status=0 dir=$work/tap/$name
 		mkdir -p "$dir/log"
 		[ "$(id -u)" -ne 0 ] || chown -R "$pg_user": "$work/tap"
-		as_postgres_logged "$kind/$name" 600 env -C "$dir" PATH="$pg_bin:$PATH" \
+		as_postgres_logged "$kind/$name" "$program_limit" env -C "$dir" PATH="$pg_bin:$PATH" \
 			TESTDIR="$dir" TESTDATADIR="$dir" TESTLOGDIR="$dir/log" TMPDIR="$work/tap" \
 			PG_REGRESS="$pgxs_test/regress/pg_regress" PGPORT=65432 \
 			NORIKV_TOOLS="$work/tools" NORIKV_DOCS="$work" \

@@ -160,5 +160,5 @@ DO $$ BEGIN WHILE EXISTS (SELECT FROM norikv.locks_held) LOOP PERFORM pg_sleep(0
 DROP SERVER regress_norikv_reader;
 DROP FUNCTION conventions_try, conventions_optional, conventions_step;
 DROP TABLE conventions_calls;
-SELECT norikv.vector_drop_index('con');
+SELECT count(norikv.vector_drop_index(namespace)) > 0 AS dropped FROM norikv.vector_indexes();
 SELECT count(*) > 0 AS cleaned FROM (SELECT norikv.delete(key) FROM norikv.scan(keys_only => true) WHERE key LIKE '%con%') AS all_keys;
