@@ -226,7 +226,7 @@ DELETE FROM points WHERE id = repeat('x', 512);
 SELECT count(*) FROM points WHERE id = repeat('x', 513);
 UPDATE points SET distance = 1;
 UPDATE points SET v = '1/1';
-SELECT * FROM points WHERE id = 'p1' FOR UPDATE;
+SELECT id, place FROM points WHERE id = 'p1' FOR UPDATE;
 DELETE FROM points WHERE ctid IN (SELECT ctid FROM points);
 SELECT vector_create_index('vfdw cosine', 2, 'cosine', 'hnsw');
 CREATE FOREIGN TABLE angles (key varchar, vector real[], distance real) SERVER vector_server OPTIONS (namespace 'vfdw cosine');

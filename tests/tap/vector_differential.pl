@@ -111,6 +111,8 @@ sub query
 		sub { 'SELECT * FROM (SELECT id, v FROM T WHERE ' . condition() . ') t ORDER BY id' },
 		sub { 'SELECT count(*), min(id), max(v[1]) FROM T WHERE ' . condition() },
 		sub { 'SELECT count(*) FROM T' },
+		sub { 'SELECT id, v FROM T WHERE ' . condition() . ' ORDER BY id FOR UPDATE' },
+		sub { 'SELECT id, v FROM T WHERE ' . condition() . ' ' . nearest() . bounds() . ' FOR SHARE' },
 		sub { "SELECT i, t.v FROM generate_series(1, 40, 3) i LEFT JOIN (SELECT id, v FROM T) t ON t.id = 'k' || lpad(i::text, 2, '0') ORDER BY i" })->();
 }
 

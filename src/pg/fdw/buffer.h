@@ -95,9 +95,9 @@ extern uint64 NorikvChangeExpiresAt(const NorikvChange *change);
 /*
  * To be called for each entry, or absent key (version index 0), that a scan read
  * from the server in a transaction with IsolationUsesXactSnapshot(): it becomes a
- * check at COMMIT if the transaction writes.
+ * check at COMMIT if the transaction writes. space: of a vector; empty: it is a key.
  */
-extern void NorikvBufferRecordRead(NorikvConnection *connection, norikv_slice key,
-								   norikv_version version);
+extern void NorikvBufferRecordRead(NorikvConnection *connection, norikv_slice space,
+								   norikv_slice key, norikv_version version);
 
 #endif

@@ -256,9 +256,9 @@ insert_row(NorikvModify *modify, const NorikvNewRow *row, norikv_version version
 		if (!modify->do_nothing)
 			NorikvRaiseExists(modify, row->key);
 		/* That the row was there decided what was done. */
-		if (state == KEY_IN_STORE && IsolationUsesXactSnapshot() &&
-			modify->table->space.size == 0)
-			NorikvBufferRecordRead(modify->connection, row->key, version);
+		if (state == KEY_IN_STORE && IsolationUsesXactSnapshot())
+			NorikvBufferRecordRead(modify->connection, modify->table->space, row->key,
+								   version);
 		return false;
 	}
 	key = NorikvBufferEnter(buffer, row->key);

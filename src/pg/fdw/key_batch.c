@@ -115,12 +115,12 @@ sort_out(NorikvKeyBatch *batch, CommandId curcid)
 static void
 note_answer(NorikvKeyBatch *batch)
 {
-	bool record_reads = IsolationUsesXactSnapshot() && batch->space.size == 0;
+	bool record_reads = IsolationUsesXactSnapshot();
 
 	for (int i = 0; i < batch->n_asked; i++)
 	{
 		if (record_reads)
-			NorikvBufferRecordRead(batch->connection, batch->asked[i],
+			NorikvBufferRecordRead(batch->connection, batch->space, batch->asked[i],
 								   batch->entries[i].version);
 		batch->stats->keys_found += batch->entries[i].version.index != 0;
 	}

@@ -39,17 +39,19 @@ typedef struct RowLocker
 	NorikvConnection *connection;
 	NorikvBuffer *buffer;
 	NorikvDecoder *decoder;
+	AttrNumber distance_attnum; /* 0: there is none */
 } RowLocker;
 
-/* A unit has no checks of vectors that it does not write. */
+/* Versions of vectors that it does not write: not every server checks them. */
 static void
-refuse_vectors(const NorikvTable *table)
+require_checks(const NorikvTable *table, NorikvConnection *connection)
 {
-	if (table->space.size > 0)
+	if (table->space.size > 0 && !NorikvGetCapabilities(connection)->vector_checks)
 		ereport(ERROR, errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				errmsg("cannot lock rows of foreign table \"%s\"", table->name),
-				errdetail("It shows vectors: a COMMIT checks the versions of those that "
-						  "it changes, and of no others."));
+				errdetail("Server \"%s\" does not check the versions of vectors that a "
+						  "COMMIT does not change.",
+						  connection->name));
 }
 
 static RowLocker *
@@ -59,7 +61,7 @@ make_locker(const NorikvRowStore *rows, ExecRowMark *mark)
 	NorikvTable *table = NorikvOpenTable(mark->relation);
 
 	locker->connection = NorikvRowStoreConnection(rows);
-	refuse_vectors(table);
+	require_checks(table, locker->connection);
 	NorikvCheckWritable(table, locker->connection, "SELECT FOR UPDATE");
 	if (table->immediate)
 		ereport(ERROR, errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
@@ -69,6 +71,7 @@ make_locker(const NorikvRowStore *rows, ExecRowMark *mark)
 	locker->buffer = NorikvBufferForWrite(locker->connection, table->space);
 	locker->decoder = NorikvMakeDecoder(table, locker->connection,
 										RelationGetDescr(mark->relation), NULL, true);
+	locker->distance_attnum = table->distance_attnum;
 	return locker;
 }
 
@@ -104,6 +107,20 @@ lock_entry(RowLocker *locker, const norikv_entry *entry, CommandId cid)
 	NorikvBufferCheckLimits(buffer);
 }
 
+/* As the scan has measured it: what is left of the plan may look at it again. */
+static void
+store_distance(const RowLocker *locker, NorikvRowStore *rows, ItemPointer number,
+			   TupleTableSlot *slot)
+{
+	int i = locker->distance_attnum - 1;
+	float distance;
+
+	if (!NorikvRowStoreDistance(rows, number, &distance))
+		return;
+	slot->tts_values[i] = Float4GetDatum(distance);
+	slot->tts_isnull[i] = false;
+}
+
 void
 NorikvRefetchRow(EState *estate, ExecRowMark *mark, Datum rowid, TupleTableSlot *slot,
 				 bool *updated)
@@ -122,6 +139,8 @@ NorikvRefetchRow(EState *estate, ExecRowMark *mark, Datum rowid, TupleTableSlot 
 
 	if (!NorikvDecode(locker->decoder, &entry, slot))
 		ExecStoreAllNullTuple(slot);
+	else if (locker->distance_attnum > 0)
+		store_distance(locker, rows, (ItemPointer) DatumGetPointer(rowid), slot);
 	ExecMaterializeSlot(slot);
 	slot->tts_tid = *(ItemPointer) DatumGetPointer(rowid);
 	slot->tts_tableOid = mark->relid;

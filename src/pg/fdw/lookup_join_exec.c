@@ -202,7 +202,7 @@ match(NorikvLookupJoinState *state, int key)
 	if (!decoded)
 		return false;
 	if (state->numbered != NULL)
-		NorikvRowStoreAdd(state->numbered, &entry, &foreign->tts_tid);
+		NorikvRowStoreAdd(state->numbered, &entry, NULL, &foreign->tts_tid);
 	load_foreign(state, foreign);
 	if (ExecQual(state->filter, context))
 		return true;

@@ -20,6 +20,8 @@ typedef struct RowHead
 	uint64 expires_at_ms;
 	uint32 key_size;
 	uint32 value_size;
+	bool measured;
+	float distance;
 } RowHead;
 
 struct NorikvRowStore
@@ -96,13 +98,16 @@ NorikvRowStoreFind(EState *estate, Index rti)
 }
 
 void
-NorikvRowStoreAdd(NorikvRowStore *store, const norikv_entry *entry, ItemPointer number)
+NorikvRowStoreAdd(NorikvRowStore *store, const norikv_entry *entry, const float *distance,
+				  ItemPointer number)
 {
 	uint64 position = NorikvSpoolSize(store->spool);
 	RowHead head = {.version = entry->version,
 					.expires_at_ms = entry->expires_at_ms,
 					.key_size = entry->key.size,
-					.value_size = entry->value.size};
+					.value_size = entry->value.size,
+					.measured = distance != NULL,
+					.distance = distance != NULL ? *distance : 0};
 
 	if (position >> OFFSET_BITS >= InvalidBlockNumber)
 		ereport(ERROR, errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
@@ -114,11 +119,27 @@ NorikvRowStoreAdd(NorikvRowStore *store, const norikv_entry *entry, ItemPointer 
 				   (position & ((1 << OFFSET_BITS) - 1)) + 1);
 }
 
+static uint64
+position_of(ItemPointer number)
+{
+	return ((uint64) ItemPointerGetBlockNumberNoCheck(number) << OFFSET_BITS) +
+		   ItemPointerGetOffsetNumberNoCheck(number) - 1;
+}
+
+bool
+NorikvRowStoreDistance(NorikvRowStore *store, ItemPointer number, float *distance)
+{
+	RowHead head;
+
+	NorikvSpoolRead(store->spool, position_of(number), &head, sizeof(head));
+	*distance = head.distance;
+	return head.measured;
+}
+
 void
 NorikvRowStoreGet(NorikvRowStore *store, ItemPointer number, norikv_entry *entry)
 {
-	uint64 position = ((uint64) ItemPointerGetBlockNumberNoCheck(number) << OFFSET_BITS) +
-					  ItemPointerGetOffsetNumberNoCheck(number) - 1;
+	uint64 position = position_of(number);
 	RowHead head;
 	size_t size;
 

@@ -26,10 +26,10 @@ extern NorikvRowStore *NorikvRowStoreFind(EState *estate, Index rti);
 
 /*
  * Keeps the row, for slot->tts_tid. An entry that was taken from the transaction's
- * buffer has version index 0.
+ * buffer has version index 0. distance: NULL where the row shows none.
  */
 extern void NorikvRowStoreAdd(NorikvRowStore *store, const norikv_entry *entry,
-							  ItemPointer number);
+							  const float *distance, ItemPointer number);
 /* Whoever locks the rows does it there: the session may be another tenant's by then. */
 extern NorikvConnection *NorikvRowStoreConnection(const NorikvRowStore *store);
 /* What locks the rows keeps beside them, in the context of the store. */
@@ -37,5 +37,8 @@ extern void **NorikvRowStoreExtra(NorikvRowStore *store, MemoryContext *context)
 /* The row again; its slices are valid until the next call for this store. */
 extern void NorikvRowStoreGet(NorikvRowStore *store, ItemPointer number,
 							  norikv_entry *entry);
+/* False: it was kept without one. */
+extern bool NorikvRowStoreDistance(NorikvRowStore *store, ItemPointer number,
+								   float *distance);
 
 #endif

@@ -229,13 +229,19 @@ next_entry(NorikvScan *scan, float *distance)
 	return entry;
 }
 
+static bool
+has_distances(const NorikvScan *scan)
+{
+	return scan->table->distance_attnum > 0 && scan->query_vector.values != NULL;
+}
+
 /* The decoder knows what an entry says, and its distance is not in it. */
 static void
 store_distance(const NorikvScan *scan, float distance, TupleTableSlot *slot)
 {
 	int i = scan->table->distance_attnum - 1;
 
-	if (i < 0 || scan->query_vector.values == NULL)
+	if (!has_distances(scan))
 		return;
 	slot->tts_values[i] = Float4GetDatum(distance);
 	slot->tts_isnull[i] = false;
@@ -367,7 +373,8 @@ NorikvIterateForeignScan(ForeignScanState *node)
 			continue;
 		}
 		if (scan->rows != NULL)
-			NorikvRowStoreAdd(scan->rows, entry, &slot->tts_tid);
+			NorikvRowStoreAdd(scan->rows, entry, has_distances(scan) ? &distance : NULL,
+							  &slot->tts_tid);
 		store_distance(scan, distance, slot);
 		return slot;
 	}

@@ -58,7 +58,7 @@ static void
 note_read(const NorikvSource *source, norikv_slice key, norikv_version version)
 {
 	if (source->record_reads)
-		NorikvBufferRecordRead(source->connection, key, version);
+		NorikvBufferRecordRead(source->connection, source->table->space, key, version);
 }
 
 /* ---- Keys by name ---- */
@@ -466,8 +466,7 @@ prepare(NorikvSource *source)
 
 	source->buffer = NorikvBufferFor(source->connection, space);
 	source->context = CurrentMemoryContext;
-	/* A unit has no checks of vectors that it does not write. */
-	source->record_reads = IsolationUsesXactSnapshot() && space.size == 0;
+	source->record_reads = IsolationUsesXactSnapshot();
 	source->call = NULL;
 	source->entries = NULL;
 	source->n_entries = source->next_entry = 0;

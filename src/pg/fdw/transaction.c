@@ -216,18 +216,19 @@ NorikvBufferForWrite(NorikvConnection *connection, norikv_slice space)
 }
 
 void
-NorikvBufferRecordRead(NorikvConnection *connection, norikv_slice key,
-					   norikv_version version)
+NorikvBufferRecordRead(NorikvConnection *connection, norikv_slice space,
+					   norikv_slice key, norikv_version version)
 {
-	const norikv_slice keys = {NULL, 0};
 	NorikvBuffer *buffer;
 
 	/* Without a write there is nothing to check it with. */
 	if (XactReadOnly || !NorikvGetCapabilities(connection)->transactions)
 		return;
-	buffer = find_buffer(connection, keys);
+	if (space.size > 0 && !NorikvGetCapabilities(connection)->vector_checks)
+		return;
+	buffer = find_buffer(connection, space);
 	if (buffer == NULL)
-		buffer = make_buffer(connection, keys);
+		buffer = make_buffer(connection, space);
 	if (buffer->reads == NULL)
 		buffer->reads = NorikvReadSetCreate(buffer);
 	NorikvReadSetAdd(buffer->reads, buffer, key, version);

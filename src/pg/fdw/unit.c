@@ -120,12 +120,13 @@ void
 NorikvMakeVectorOperation(norikv_operation *operation, norikv_slice space)
 {
 	operation->vector_namespace = space;
-	if (operation->kind == NORIKV_OP_DELETE)
+	if (operation->kind != NORIKV_OP_PUT)
 	{
-		operation->kind = NORIKV_OP_VECTOR_DELETE;
+		Assert(operation->kind == NORIKV_OP_DELETE || operation->kind == NORIKV_OP_CHECK);
+		operation->kind = operation->kind == NORIKV_OP_CHECK ? NORIKV_OP_VECTOR_CHECK
+															 : NORIKV_OP_VECTOR_DELETE;
 		return;
 	}
-	Assert(operation->kind == NORIKV_OP_PUT);
 	operation->kind = NORIKV_OP_VECTOR_PUT;
 	operation->vector = operation->value.data;
 	operation->dimensions = operation->value.size / sizeof(float);

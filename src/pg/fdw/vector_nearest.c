@@ -10,6 +10,7 @@
 
 #include <math.h>
 
+#include "access/xact.h"
 #include "utils/plancache.h"
 
 /* A row that the transaction has put. */
@@ -302,6 +303,9 @@ NorikvNearestNext(NorikvNearest *nearest, float *distance)
 		nearest->current = NorikvEntryOfVector(match);
 		*distance = match->distance;
 		nearest->next_match++;
+		if (IsolationUsesXactSnapshot())
+			NorikvBufferRecordRead(nearest->connection, nearest->table->space, match->id,
+								   match->version);
 		return &nearest->current;
 	}
 	nearest->current = (norikv_entry){.key = row->id, .value = row->value};
