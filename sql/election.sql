@@ -203,7 +203,21 @@ BEGIN READ ONLY;
 SELECT norikv.is_leader('main'), norikv.leader('none');
 SELECT norikv.campaign('x', 'y');
 ROLLBACK;
+SELECT count(norikv.campaign('many ' || i)) FROM generate_series(1, 33) AS i;
 SELECT count(*) FROM norikv.campaigns;
+-- There is room again once the background worker has come by.
+DO $$
+BEGIN
+	LOOP
+		BEGIN
+			PERFORM norikv.campaign('many');
+			EXIT;
+		EXCEPTION WHEN configuration_limit_exceeded THEN
+			PERFORM pg_sleep(0.01);
+		END;
+	END LOOP;
+END $$;
+SELECT norikv.resign('many');
 
 DROP OWNED BY regress_norikv_voter, regress_norikv_nologin, regress_norikv_other;
 DROP ROLE regress_norikv_voter, regress_norikv_nologin, regress_norikv_other;

@@ -232,6 +232,26 @@ SET norikv.server = 'reader';
 SELECT norikv.lock('a');
 RESET norikv.server;
 
+-- Credentials that the background worker cannot be left with: nothing that it must keep.
+CREATE SERVER wordy FOREIGN DATA WRAPPER norikv;
+DO $$ BEGIN EXECUTE format('CREATE USER MAPPING FOR CURRENT_USER SERVER wordy OPTIONS (token %L)', repeat('t', 4096)); END $$;
+SET norikv.server = 'wordy';
+SELECT norikv.lock('a');
+\set VERBOSITY sqlstate
+SELECT norikv.try_xact_lock('a');
+SELECT norikv.campaign('wordy', 'node');
+SELECT norikv.run_once('wordy', '1 day', 'SELECT 1');
+\set VERBOSITY default
+SELECT norikv.has_key('lock:a') OR norikv.has_key('leader:wordy') OR norikv.has_key('job:wordy') AS written, count(*) AS campaigns FROM norikv.campaigns;
+-- What it only watches works without.
+SELECT norikv.put('wordy', 'v') IS NOT NULL AS put, norikv.cache_get('wordy'), norikv.delete('wordy');
+DO $$ BEGIN EXECUTE format('ALTER USER MAPPING FOR CURRENT_USER SERVER wordy OPTIONS (SET token %L)', repeat('t', 4095)); END $$;
+SELECT norikv.unlock('a', norikv.lock('a'));
+RESET norikv.server;
+SET client_min_messages = warning;
+DROP SERVER wordy CASCADE;
+RESET client_min_messages;
+
 SELECT count(*) FROM norikv.locks_held;
 SELECT norikv.key_count('lock:');
 DROP SERVER again;
