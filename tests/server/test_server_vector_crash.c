@@ -2,7 +2,8 @@
  * test_server_vector_crash.c - kill -9 of norikvd while vectors are written, deleted
  * and whole indexes dropped and created again. Afterwards every acknowledged vector
  * is there, none that was deleted or dropped is, searches and gets say the same, and
- * the first search is right, whether a snapshot was there or not.
+ * the first search is right, whether a snapshot was there or not; and so are searches of
+ * the graph, once it is whole again.
  *
  * 20 rounds with NORIKV_STRESS=1, else 3.
  */
@@ -27,6 +28,8 @@
 #define DIMENSIONS 16
 #define N_WRITERS 3
 #define N_IDS 400				/* of one writer: they are written over and over */
+#define N_STILL 10000			/* are there all the time: enough for a graph */
+#define FIRST_STILL 1000000		/* their numbers */
 #define ACKNOWLEDGED 3000		/* then the server is killed */
 
 /* What became of an id: the number that its vector has, 0 where it is absent. */
@@ -91,15 +94,44 @@ went_well(norikv_client *client, norikv_call *call)
 	return good;
 }
 
+static void
+make_vector(uint32_t number, float *vector)
+{
+	for (int i = 0; i < DIMENSIONS; i++)
+		vector[i] = (float) ((number * 2654435761u >> i) & 1023);
+	vector[0] = (float) number;
+}
+
 static norikv_call *
 insert(norikv_client *client, norikv_slice into, const char *id, uint32_t number)
 {
 	float		vector[DIMENSIONS];
 
-	for (int i = 0; i < DIMENSIONS; i++)
-		vector[i] = (float) ((number * 2654435761u >> i) & 1023);
-	vector[0] = (float) number;
+	make_vector(number, vector);
 	return norikv_vector_insert(client, into, NORIKV_SLICE(id), vector, DIMENSIONS, NULL);
+}
+
+static void
+insert_still(norikv_client *client)
+{
+	enum { A_TIME = 1000 };
+	static float vectors[A_TIME][DIMENSIONS];
+	static char ids[A_TIME][16];
+	norikv_operation operations[A_TIME];
+
+	for (uint32_t from = 0; from < N_STILL; from += A_TIME)
+	{
+		for (uint32_t i = 0; i < A_TIME; i++)
+		{
+			make_vector(FIRST_STILL + from + i, vectors[i]);
+			sprintf(ids[i], "still/%u", from + i);
+			operations[i] = (norikv_operation) {.kind = NORIKV_OP_VECTOR_PUT,
+				.vector_namespace = space, .key = NORIKV_SLICE(ids[i]),
+				.vector = vectors[i], .dimensions = DIMENSIONS};
+		}
+		assert_true(went_well(client, norikv_commit(client, operations, A_TIME, true,
+													NULL)));
+	}
 }
 
 /* ---- Under load ---- */
@@ -189,15 +221,30 @@ crash_under_load(norikvd *server)
 
 /* ---- After the crash ---- */
 
+/* Those that are there all the time, too. */
+static bool
+is_still(const norikv_vector *match)
+{
+	int			number;
+
+	if (sscanf(match->id.data, "still/%d", &number) != 1)
+		return false;
+	assert_in_range(number, 0, N_STILL - 1);
+	assert_int_equal((uint32_t) match->vector[0], FIRST_STILL + number);
+	return true;
+}
+
 /* All that a search finds: the numbers, by writer and id. */
 static void
 search_all(norikv_client *client, uint32_t found[N_WRITERS][N_IDS])
 {
 	float		query[DIMENSIONS] = {1};
 	norikv_search_request request = {.space = space, .query = query,
-		.dimensions = DIMENSIONS, .k = 2 * N_WRITERS * N_IDS, .include_vectors = true};
+		.dimensions = DIMENSIONS, .k = 2 * (N_WRITERS * N_IDS + N_STILL),
+		.include_vectors = true};
 	norikv_call *call = norikv_vector_search(client, &request, NULL);
 	const norikv_vector *matches;
+	size_t		n_still = 0;
 	size_t		n;
 
 	memset(found, 0, sizeof(uint32_t) * N_WRITERS * N_IDS);
@@ -210,10 +257,16 @@ search_all(norikv_client *client, uint32_t found[N_WRITERS][N_IDS])
 		int			of;
 		int			number;
 
+		if (is_still(&matches[i]))
+		{
+			n_still++;
+			continue;
+		}
 		assert_int_equal(sscanf(matches[i].id.data, "%d/%d", &of, &number), 2);
 		assert_int_equal(found[of][number], 0);
 		found[of][number] = (uint32_t) matches[i].vector[0];
 	}
+	assert_int_equal(n_still, N_STILL);
 	norikv_call_free(call);
 }
 
@@ -256,6 +309,83 @@ check_vectors(norikv_client *client)
 			of->acknowledged = of->tried = found[i][j];
 		}
 	}
+}
+
+static void
+wait_until_linked(norikv_client *client)
+{
+	for (bool linked = false; !linked;)
+	{
+		norikv_call *call = norikv_vector_list(client, space, NULL);
+		const norikv_vector_index *indexes;
+		size_t		n;
+
+		norikv_wait(client, &call, 1, -1);
+		indexes = norikv_call_indexes(call, &n);
+		assert_int_equal(n, 1);
+		linked = indexes->pending == 0;
+		norikv_call_free(call);
+		usleep(10000);
+	}
+}
+
+/* Whether an id's own vector leads to it; whatever is found is as it was written. */
+static bool
+is_found_in_graph(norikv_client *client, int of, int number, uint32_t value)
+{
+	float		query[DIMENSIONS];
+	norikv_search_request request = {.space = space, .query = query,
+		.dimensions = DIMENSIONS, .k = 5, .include_vectors = true};
+	norikv_call *call;
+	const norikv_vector *matches;
+	bool		found = false;
+	size_t		n;
+
+	make_vector(value, query);
+	call = norikv_vector_search(client, &request, NULL);
+	norikv_wait(client, &call, 1, -1);
+	assert_int_equal(norikv_call_error(call)->code, NORIKV_OK);
+	assert_false(norikv_call_exact(call));
+	matches = norikv_call_vectors(call, &n);
+	assert_int_equal(n, 5);
+	for (size_t i = 0; i < n; i++)
+	{
+		int			match_of;
+		int			match_number;
+
+		if (is_still(&matches[i]))
+			continue;
+		assert_int_equal(sscanf(matches[i].id.data, "%d/%d", &match_of, &match_number), 2);
+		assert_int_equal((uint32_t) matches[i].vector[0],
+						 writers[match_of].fates[match_number].acknowledged);
+		found = found || (match_of == of && match_number == number);
+	}
+	norikv_call_free(call);
+	return found;
+}
+
+/* The fates are known: nobody writes. */
+static void
+check_graph(norikv_client *client)
+{
+	unsigned	asked = 0;
+	unsigned	found = 0;
+
+	wait_until_linked(client);
+	for (int i = 0; i < N_WRITERS; i++)
+	{
+		for (int j = 0; j < N_IDS; j++)
+		{
+			uint32_t	value = writers[i].fates[j].acknowledged;
+
+			if (value == 0)
+				continue;
+			asked++;
+			found += is_found_in_graph(client, i, j, value);
+		}
+	}
+	if (found < asked * 0.98)
+		fail_msg("of %u vectors the graph finds %u", asked, found);
 }
 
 /* What it has is of one generation, the acknowledged one or a later. */
@@ -308,6 +438,7 @@ test_kill_9_under_load(void **state)
 	assert_true(went_well(client, norikv_vector_create_index(client, space, DIMENSIONS,
 															 NORIKV_EUCLIDEAN,
 															 NORIKV_HNSW, NULL)));
+	insert_still(client);
 	norikv_client_free(client);
 	for (int round = 0; round < rounds; round++)
 	{
@@ -316,6 +447,7 @@ test_kill_9_under_load(void **state)
 		client = open_client();
 		check_vectors(client);
 		check_passing(client);
+		check_graph(client);
 		norikv_client_free(client);
 		/* Now and then a snapshot, which is an old one after the next crash. */
 		if (round % 2 == 0)
