@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "support/vectors.h"
 #include "vector_index.h"
@@ -430,6 +431,19 @@ cursors_go_on_to_the_end(void **state)
 	free(seen);
 }
 
+/* What is dead is taken out by itself: nobody asks for it. */
+static void
+wait_until_at_rest(vector_index *index)
+{
+	vector_index_stats stats;
+
+	do
+	{
+		usleep(50000);
+		stats = stats_of(index);
+	} while (stats.unlinked > 0 || stats.dead > stats.count / 25);
+}
+
 /*
  * Half of an index replaced, ten times over. Both graphs are made with a narrow beam
  * where time is short: what suffers from churn suffers more then.
@@ -471,10 +485,9 @@ churn_costs_neither_recall_nor_memory(void **state)
 	}
 	for (uint32_t i = 0; i < n; i++)
 		put(fresh, i, 1, vectors + i * width);
-	assert_int_equal(vector_index_settle(index, true), VECTOR_OK);
+	wait_until_at_rest(index);
 	assert_int_equal(vector_index_settle(fresh, false), VECTOR_OK);
 	assert_true(stats_of(index).rebuilds >= 2);
-	assert_int_equal(stats_of(index).dead, 0);
 	assert_int_equal(stats_of(index).count, n);
 	recall = recall_of(index, VECTOR_EUCLIDEAN, vectors, n, width, queries, 100, 0);
 	fresh_recall = recall_of(fresh, VECTOR_EUCLIDEAN, vectors, n, width, queries, 100, 0);
