@@ -18,6 +18,10 @@ SELECT id FROM document_search('yeast and flour', k => 1);
 SELECT get('doc:meta:doc1'), array_dims(vector_get('documents', 'doc1'));
 SELECT namespace, dimensions, distance, index_type, vectors FROM vector_indexes() WHERE namespace = 'documents';
 SELECT get('vector:embedder:documents');
+-- However many there are: one search, one request for the documents.
+SELECT stat_reset();
+SELECT count(*) FROM document_search('neural networks learn deeply', 3);
+SELECT operation, calls FROM stat_calls WHERE server = 'norikv' AND calls > 0 ORDER BY operation;
 -- Its vector is that of title and content.
 SELECT vector_get('documents', 'doc3') = embed('Bread Flour, water, salt and yeast.') AS as_in_the_pattern;
 

@@ -92,6 +92,20 @@ CREATE TABLE queries AS SELECT i AS n, ARRAY[i, 0]::real[] AS q FROM generate_se
 EXPLAIN (costs off) SELECT n, p.* FROM queries, LATERAL (SELECT id, distance FROM points ORDER BY place <-> q LIMIT 5) p;
 SELECT n, string_agg(id, ' ' ORDER BY distance, id) FROM queries, LATERAL (SELECT id, distance FROM points ORDER BY place <-> q LIMIT 5) p GROUP BY n ORDER BY n;
 SELECT n, (SELECT id FROM points WHERE id <> 'p' || n ORDER BY place <-> q LIMIT 1) AS nearest FROM queries ORDER BY n;
+-- Vectors of pgvector, by their name.
+CREATE TYPE vector AS (elements real[]);
+CREATE FUNCTION vector_to_float4(vector, integer, boolean) RETURNS real[] LANGUAGE sql IMMUTABLE AS 'SELECT ($1).elements';
+CREATE CAST (vector AS real[]) WITH FUNCTION vector_to_float4(vector, integer, boolean) AS IMPLICIT;
+EXPLAIN (costs off) SELECT id FROM points ORDER BY place <-> '("{7,0}")'::vector LIMIT 2;
+SELECT id FROM points ORDER BY place <-> '("{7.1,0}")'::vector LIMIT 2;
+CREATE TABLE pgvectors AS SELECT n, ROW(q)::vector AS q FROM queries;
+SELECT n, p.id FROM pgvectors, LATERAL (SELECT id FROM points ORDER BY q <-> place LIMIT 1) p WHERE n > 6 ORDER BY n;
+BEGIN;
+INSERT INTO points (id, place) SELECT 'pg' || n, q FROM pgvectors WHERE n < 2 RETURNING id, place;
+UPDATE points SET place = '("{1,1}")'::vector WHERE id = 'pg1' RETURNING id, place;
+ROLLBACK;
+DROP TABLE pgvectors;
+DROP TYPE vector CASCADE;
 -- In joins, with an order of the whole.
 EXPLAIN (costs off) SELECT n, id FROM points JOIN queries ON id = 'p' || n ORDER BY place <-> '{4,0}' LIMIT 2;
 SELECT n, id, distance FROM points JOIN queries ON id = 'p' || n ORDER BY place <-> '{4,0}' LIMIT 2;
