@@ -77,6 +77,34 @@ nk_vector_no_service(nk_rpc *rpc)
 				 rpc->node->address.name);
 }
 
+/* ---- Answers ---- */
+
+static bool
+take_inserted(norikv_operation_result *result, wire_arena *arena,
+			  grpc_byte_buffer *message)
+{
+	Norikv__V1__VectorInsertResponse *response;
+
+	response = wire_unpack(&norikv__v1__vector_insert_response__descriptor, arena,
+						   message);
+	if (response != NULL && response->version != NULL)
+		result->version = (norikv_version) {response->version->term,
+			response->version->index};
+	return response != NULL;
+}
+
+static bool
+take_deleted(norikv_operation_result *result, wire_arena *arena,
+			 grpc_byte_buffer *message)
+{
+	Norikv__V1__VectorDeleteResponse *response;
+
+	response = wire_unpack(&norikv__v1__vector_delete_response__descriptor, arena,
+						   message);
+	result->existed = response != NULL && response->deleted;
+	return response != NULL;
+}
+
 /* ---- Writes: one request, one result ---- */
 
 typedef struct vector_write
@@ -84,17 +112,56 @@ typedef struct vector_write
 	norikv_call call;
 	nk_rpc		rpc;
 	nk_space	space;
+	char		key[NK_IDEMPOTENCY_KEY_SIZE];
 	norikv_operation_result result;
-	/* Reads the answer into the result; false: it is none. */
-	bool		(*take) (struct vector_write *write, grpc_byte_buffer *message);
 } vector_write;
 
 static bool
-write_message(nk_rpc *rpc, grpc_byte_buffer *message)
+create_message(nk_rpc *rpc, grpc_byte_buffer *message)
+{
+	vector_write *write = (vector_write *) rpc->call;
+	Norikv__V1__CreateVectorIndexResponse *response;
+
+	response = wire_unpack(&norikv__v1__create_vector_index_response__descriptor,
+						   &write->call.arena, message);
+	write->result.existed = response != NULL && !response->created;
+	return response != NULL;
+}
+
+static bool
+drop_message(nk_rpc *rpc, grpc_byte_buffer *message)
+{
+	vector_write *write = (vector_write *) rpc->call;
+	Norikv__V1__DropVectorIndexResponse *response;
+
+	response = wire_unpack(&norikv__v1__drop_vector_index_response__descriptor,
+						   &write->call.arena, message);
+	write->result.existed = response != NULL && response->dropped;
+	return response != NULL;
+}
+
+static bool
+insert_message(nk_rpc *rpc, grpc_byte_buffer *message)
 {
 	vector_write *write = (vector_write *) rpc->call;
 
-	return write->take(write, message);
+	return take_inserted(&write->result, &write->call.arena, message);
+}
+
+static bool
+delete_message(nk_rpc *rpc, grpc_byte_buffer *message)
+{
+	vector_write *write = (vector_write *) rpc->call;
+
+	return take_deleted(&write->result, &write->call.arena, message);
+}
+
+static void
+show_result(vector_write *write)
+{
+	write->result.text = write->call.error.text;
+	write->call.results = &write->result;
+	write->call.n_results = 1;
 }
 
 static void
@@ -106,9 +173,7 @@ write_ended(nk_rpc *rpc)
 		nk_vector_no_service(rpc);
 	nk_call_finish(&write->call, &rpc->error);
 	nk_result_from_error(&write->result, &rpc->error);
-	write->result.text = write->call.error.text;
-	write->call.results = &write->result;
-	write->call.n_results = 1;
+	show_result(write);
 }
 
 static void
@@ -121,25 +186,24 @@ static const nk_call_type write_call_type = {
 	.abandon = write_abandon,
 };
 
-#define WRITE_TYPE(which) \
+#define WRITE_TYPE(which, take) \
 	{ \
-		.method = (which), .shape = NK_UNARY, .write = true, .message = write_message, \
+		.method = (which), .shape = NK_UNARY, .write = true, .message = (take), \
 		.ended = write_ended \
 	}
 
-static const nk_rpc_type create_type = WRITE_TYPE(NK_VECTOR_CREATE_INDEX);
-static const nk_rpc_type drop_type = WRITE_TYPE(NK_VECTOR_DROP_INDEX);
-static const nk_rpc_type insert_type = WRITE_TYPE(NK_VECTOR_INSERT);
-static const nk_rpc_type delete_type = WRITE_TYPE(NK_VECTOR_DELETE);
+static const nk_rpc_type create_type = WRITE_TYPE(NK_VECTOR_CREATE_INDEX, create_message);
+static const nk_rpc_type drop_type = WRITE_TYPE(NK_VECTOR_DROP_INDEX, drop_message);
+static const nk_rpc_type insert_type = WRITE_TYPE(NK_VECTOR_INSERT, insert_message);
+static const nk_rpc_type delete_type = WRITE_TYPE(NK_VECTOR_DELETE, delete_message);
 
-/* The call with its namespace, or one that has failed; *ready says which. */
+/* The call with its namespace, or one that has failed; NULL: no memory. */
 static vector_write *
 new_write(norikv_client *client, const nk_rpc_type *type, norikv_slice space,
-		  const norikv_call_options *options, bool *ready)
+		  const norikv_call_options *options)
 {
 	vector_write *write = nk_call_new(client, sizeof(*write), &write_call_type, options);
 
-	*ready = false;
 	if (write == NULL)
 		return NULL;
 	nk_rpc_init(&write->rpc, client, &write->call, type);
@@ -147,51 +211,52 @@ new_write(norikv_client *client, const nk_rpc_type *type, norikv_slice space,
 	if (write->rpc.attempt_timeout_ms < write->call.timeout_ms)
 		write->rpc.attempt_timeout_ms = write->call.timeout_ms;
 	write->result.text = "";
-	*ready = !write->call.done && nk_space_set(&write->space, &write->call, space, -1);
+	if (!write->call.done)
+		nk_space_set(&write->space, &write->call, space, -1);
 	return write;
 }
 
-/* The key under which it is sent; NULL: the call has failed. */
-static const char *
-take_key(vector_write *write, const norikv_call_options *options,
-		 char key[NK_IDEMPOTENCY_KEY_SIZE])
+/* The id as protobuf wants it; NULL: the call has failed. */
+static char *
+id_of(vector_write *write, norikv_slice id)
+{
+	char	   *text;
+
+	if (write->call.done || !nk_check_vector_id(&write->call, id, -1))
+		return NULL;
+	text = nk_vector_id(&write->call.arena, id);
+	if (text == NULL)
+		nk_call_fail(&write->call, NORIKV_RESOURCE_EXHAUSTED, "out of memory");
+	return text;
+}
+
+static bool
+take_key(vector_write *write, const norikv_call_options *options)
 {
 	norikv_client *client = write->call.client;
 
-	if (nk_idempotency_key(client, options, key))
-		return key;
-	write->rpc.slot = nk_slot_take(&client->slots, key);
+	if (nk_idempotency_key(client, options, write->key))
+		return true;
+	write->rpc.slot = nk_slot_take(&client->slots, write->key);
 	if (write->rpc.slot != NK_NO_SLOT)
-		return key;
+		return true;
 	nk_call_fail(&write->call, NORIKV_RESOURCE_EXHAUSTED, "out of memory");
-	return NULL;
+	return false;
 }
 
+/* Sends the request, which names write->key, unless the call has failed. */
 static norikv_call *
-shown(vector_write *write)
+start(vector_write *write, const ProtobufCMessage *request,
+	  const norikv_call_options *options)
 {
-	if (write == NULL)
-		return nk_call_no_memory();
+	if (!write->call.done && take_key(write, options))
+		nk_rpc_start(&write->rpc, wire_pack(request), write->call.deadline);
 	if (write->call.done)
 	{
 		nk_result_from_error(&write->result, &write->call.error);
-		write->call.results = &write->result;
-		write->call.n_results = 1;
+		show_result(write);
 	}
 	return &write->call;
-}
-
-/* ---- Indexes ---- */
-
-static bool
-take_created(vector_write *write, grpc_byte_buffer *message)
-{
-	Norikv__V1__CreateVectorIndexResponse *response;
-
-	response = wire_unpack(&norikv__v1__create_vector_index_response__descriptor,
-						   &write->call.arena, message);
-	write->result.existed = response != NULL && !response->created;
-	return response != NULL;
 }
 
 norikv_call *
@@ -201,32 +266,16 @@ norikv_vector_create_index(norikv_client *client, norikv_slice space, uint32_t d
 {
 	Norikv__V1__CreateVectorIndexRequest request =
 		NORIKV__V1__CREATE_VECTOR_INDEX_REQUEST__INIT;
-	char		key[NK_IDEMPOTENCY_KEY_SIZE];
-	bool		ready;
-	vector_write *write = new_write(client, &create_type, space, options, &ready);
+	vector_write *write = new_write(client, &create_type, space, options);
 
-	if (ready && take_key(write, options, key) != NULL)
-	{
-		request.namespace_ = write->space.text;
-		request.dimensions = dimensions;
-		request.distance = (Norikv__V1__DistanceFunction) distance;
-		request.index_type = (Norikv__V1__VectorIndexType) type;
-		request.idempotency_key = key;
-		write->take = take_created;
-		nk_rpc_start(&write->rpc, wire_pack(&request.base), write->call.deadline);
-	}
-	return shown(write);
-}
-
-static bool
-take_dropped(vector_write *write, grpc_byte_buffer *message)
-{
-	Norikv__V1__DropVectorIndexResponse *response;
-
-	response = wire_unpack(&norikv__v1__drop_vector_index_response__descriptor,
-						   &write->call.arena, message);
-	write->result.existed = response != NULL && response->dropped;
-	return response != NULL;
+	if (write == NULL)
+		return nk_call_no_memory();
+	request.namespace_ = write->space.text;
+	request.dimensions = dimensions;
+	request.distance = (Norikv__V1__DistanceFunction) distance;
+	request.index_type = (Norikv__V1__VectorIndexType) type;
+	request.idempotency_key = write->key;
+	return start(write, &request.base, options);
 }
 
 norikv_call *
@@ -235,33 +284,13 @@ norikv_vector_drop_index(norikv_client *client, norikv_slice space,
 {
 	Norikv__V1__DropVectorIndexRequest request =
 		NORIKV__V1__DROP_VECTOR_INDEX_REQUEST__INIT;
-	char		key[NK_IDEMPOTENCY_KEY_SIZE];
-	bool		ready;
-	vector_write *write = new_write(client, &drop_type, space, options, &ready);
+	vector_write *write = new_write(client, &drop_type, space, options);
 
-	if (ready && take_key(write, options, key) != NULL)
-	{
-		request.namespace_ = write->space.text;
-		request.idempotency_key = key;
-		write->take = take_dropped;
-		nk_rpc_start(&write->rpc, wire_pack(&request.base), write->call.deadline);
-	}
-	return shown(write);
-}
-
-/* ---- Vectors ---- */
-
-static bool
-take_inserted(vector_write *write, grpc_byte_buffer *message)
-{
-	Norikv__V1__VectorInsertResponse *response;
-
-	response = wire_unpack(&norikv__v1__vector_insert_response__descriptor,
-						   &write->call.arena, message);
-	if (response != NULL && response->version != NULL)
-		write->result.version = (norikv_version) {response->version->term,
-			response->version->index};
-	return response != NULL;
+	if (write == NULL)
+		return nk_call_no_memory();
+	request.namespace_ = write->space.text;
+	request.idempotency_key = write->key;
+	return start(write, &request.base, options);
 }
 
 norikv_call *
@@ -270,34 +299,18 @@ norikv_vector_insert(norikv_client *client, norikv_slice space, norikv_slice id,
 					 const norikv_call_options *options)
 {
 	Norikv__V1__VectorInsertRequest request = NORIKV__V1__VECTOR_INSERT_REQUEST__INIT;
-	char		key[NK_IDEMPOTENCY_KEY_SIZE];
-	bool		ready;
-	vector_write *write = new_write(client, &insert_type, space, options, &ready);
+	vector_write *write = new_write(client, &insert_type, space, options);
 
-	if (ready && nk_check_vector_id(&write->call, id, -1) &&
-		nk_check_vector(&write->call, "vector", vector, dimensions, -1) &&
-		take_key(write, options, key) != NULL)
-	{
-		request.namespace_ = write->space.text;
-		request.id = nk_vector_id(&write->call.arena, id);
-		request.n_vector = dimensions;
-		request.vector = (float *) vector;
-		request.idempotency_key = key;
-		write->take = take_inserted;
-		nk_rpc_start(&write->rpc, wire_pack(&request.base), write->call.deadline);
-	}
-	return shown(write);
-}
-
-static bool
-take_deleted(vector_write *write, grpc_byte_buffer *message)
-{
-	Norikv__V1__VectorDeleteResponse *response;
-
-	response = wire_unpack(&norikv__v1__vector_delete_response__descriptor,
-						   &write->call.arena, message);
-	write->result.existed = response != NULL && response->deleted;
-	return response != NULL;
+	if (write == NULL)
+		return nk_call_no_memory();
+	request.namespace_ = write->space.text;
+	request.id = id_of(write, id);
+	if (request.id != NULL)
+		nk_check_vector(&write->call, "vector", vector, dimensions, -1);
+	request.n_vector = dimensions;
+	request.vector = (float *) vector;
+	request.idempotency_key = write->key;
+	return start(write, &request.base, options);
 }
 
 norikv_call *
@@ -305,20 +318,14 @@ norikv_vector_delete(norikv_client *client, norikv_slice space, norikv_slice id,
 					 const norikv_call_options *options)
 {
 	Norikv__V1__VectorDeleteRequest request = NORIKV__V1__VECTOR_DELETE_REQUEST__INIT;
-	char		key[NK_IDEMPOTENCY_KEY_SIZE];
-	bool		ready;
-	vector_write *write = new_write(client, &delete_type, space, options, &ready);
+	vector_write *write = new_write(client, &delete_type, space, options);
 
-	if (ready && nk_check_vector_id(&write->call, id, -1) &&
-		take_key(write, options, key) != NULL)
-	{
-		request.namespace_ = write->space.text;
-		request.id = nk_vector_id(&write->call.arena, id);
-		request.idempotency_key = key;
-		write->take = take_deleted;
-		nk_rpc_start(&write->rpc, wire_pack(&request.base), write->call.deadline);
-	}
-	return shown(write);
+	if (write == NULL)
+		return nk_call_no_memory();
+	request.namespace_ = write->space.text;
+	request.id = id_of(write, id);
+	request.idempotency_key = write->key;
+	return start(write, &request.base, options);
 }
 
 /* ---- As parts of a batch, on servers without a Commit ---- */
@@ -356,29 +363,19 @@ nk_vector_request(const norikv_operation *operation, const char *idempotency_key
 }
 
 static bool
-insert_message(nk_rpc *rpc, grpc_byte_buffer *message)
+insert_part_message(nk_rpc *rpc, grpc_byte_buffer *message)
 {
 	nk_write   *write = (nk_write *) rpc;
-	Norikv__V1__VectorInsertResponse *response;
 
-	response = wire_unpack(&norikv__v1__vector_insert_response__descriptor, write->arena,
-						   message);
-	if (response != NULL && response->version != NULL)
-		write->result.version = (norikv_version) {response->version->term,
-			response->version->index};
-	return response != NULL;
+	return take_inserted(&write->result, write->arena, message);
 }
 
 static bool
-delete_message(nk_rpc *rpc, grpc_byte_buffer *message)
+delete_part_message(nk_rpc *rpc, grpc_byte_buffer *message)
 {
 	nk_write   *write = (nk_write *) rpc;
-	Norikv__V1__VectorDeleteResponse *response;
 
-	response = wire_unpack(&norikv__v1__vector_delete_response__descriptor, write->arena,
-						   message);
-	write->result.existed = response != NULL && response->deleted;
-	return response != NULL;
+	return take_deleted(&write->result, write->arena, message);
 }
 
 static void
@@ -393,7 +390,7 @@ const nk_rpc_type nk_vector_insert_type = {
 	.method = NK_VECTOR_INSERT,
 	.shape = NK_UNARY,
 	.write = true,
-	.message = insert_message,
+	.message = insert_part_message,
 	.ended = part_ended,
 };
 
@@ -401,6 +398,6 @@ const nk_rpc_type nk_vector_delete_type = {
 	.method = NK_VECTOR_DELETE,
 	.shape = NK_UNARY,
 	.write = true,
-	.message = delete_message,
+	.message = delete_part_message,
 	.ended = part_ended,
 };
