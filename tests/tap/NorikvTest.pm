@@ -16,7 +16,7 @@ use Test::More;
 use Time::HiRes qw(usleep);
 
 our @EXPORT = qw(norikv_cluster norikvds norikvd_program start_norikvd start_tool
-  stop_process
+  stop_process sql new_seed
   await await_norikvd keeper_of await_log await_backend gone kill_9 rounds slurp_log
   session output_of finish_session stop_line store_answers);
 
@@ -30,17 +30,38 @@ sub rounds
 	return $full < 20 ? 1 : int($full / 10);
 }
 
-# A cluster that preloads norikv, started, with the extension in "postgres".
+# The seed of a test's random numbers: another one each time, unless it is to fail again.
+sub new_seed
+{
+	my $seed = $ENV{NORIKV_SEED} // int(rand(1_000_000_000));
+	note "NORIKV_SEED=$seed";
+	srand($seed);
+	return $seed;
+}
+
+# A cluster that preloads norikv, started, with the extension in "postgres". Options:
+# conf: more settings; init: of initdb; bare: no extension; server: the options of the
+# server norikv, in place of an embedded store.
 sub norikv_cluster
 {
 	my ($name, %options) = @_;
 	my $node = PostgreSQL::Test::Cluster->new($name);
 	$node->init(%{ $options{init} // {} });
 	$node->append_conf('postgresql.conf', "shared_preload_libraries = 'norikv'\n");
+	$node->append_conf('postgresql.conf', "norikv.embedded = off\n") if $options{server};
 	$node->append_conf('postgresql.conf', $options{conf}) if defined $options{conf};
 	$node->start;
-	$node->safe_psql('postgres', 'CREATE EXTENSION norikv') unless $options{bare};
+	sql($node, 'CREATE EXTENSION norikv') unless $options{bare};
+	sql($node, "CREATE SERVER norikv FOREIGN DATA WRAPPER norikv OPTIONS ($options{server})")
+	  if $options{server};
 	return $node;
+}
+
+# Runs SQL in "postgres", which must go well; what it returns.
+sub sql
+{
+	my ($node, $sql) = @_;
+	return $node->safe_psql('postgres', $sql);
 }
 
 sub norikvd_program

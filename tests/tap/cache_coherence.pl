@@ -26,12 +26,6 @@ symlink($node->data_dir . '/norikv/run', "$directory/run") or die "symlink: $!";
 start_tool("$directory/proxy.log", 'proxy', "--listen=unix:$directory/p", "--upstream=unix:$directory/run/norikvd.sock",
 	'--only=MultiGet', '--delay-answer=0.7:20');
 
-sub sql
-{
-	my ($sql) = @_;
-	return $node->safe_psql('postgres', $sql);
-}
-
 # ---- Coherence ----
 
 # What was acknowledged stands in sequences, which everybody sees at once: acknowledged_i
@@ -112,7 +106,7 @@ BEGIN
 	END LOOP;
 END \$\$;
 SQL
-sql("CREATE SEQUENCE acknowledged_$_ MINVALUE 0; CREATE SEQUENCE deleting_$_ MINVALUE 0") for 1 .. $keys;
+sql($node, "CREATE SEQUENCE acknowledged_$_ MINVALUE 0; CREATE SEQUENCE deleting_$_ MINVALUE 0") for 1 .. $keys;
 my @readers = map
 {
 	my $server = $_ % 2 ? 'direct' : 'late';
@@ -134,11 +128,11 @@ for my $i (1 .. $readers)
 }
 for my $server ('direct', 'late')
 {
-	is( sql(qq{SET norikv.server = '$server'; SELECT count(*) FROM generate_series(1, $keys) i
+	is( sql($node, qq{SET norikv.server = '$server'; SELECT count(*) FROM generate_series(1, $keys) i
 		WHERE norikv.cache_get(format('c:%s:k', i)) IS DISTINCT FROM norikv.get(format('c:%s:k', i))}),
 		0, "$server: the last values are those of the store");
 }
-my ($hits, $misses) = split /\|/, sql('SELECT hits, misses FROM norikv.cache_stats()');
+my ($hits, $misses) = split /\|/, sql($node, 'SELECT hits, misses FROM norikv.cache_stats()');
 cmp_ok($hits, '>', 100, 'the cache was of use');
 cmp_ok($misses, '>', 100, 'and was overtaken');
 
@@ -178,7 +172,7 @@ for (1 .. rounds(100))
 {
 	usleep(20_000);
 	my $end = $_ % 2 ? 'pg_terminate_backend' : 'pg_cancel_backend';
-	sql("SELECT $end(pid) FROM pg_stat_activity WHERE query LIKE 'SELECT press(%' ORDER BY random() LIMIT 1");
+	sql($node, "SELECT $end(pid) FROM pg_stat_activity WHERE query LIKE 'SELECT press(%' ORDER BY random() LIMIT 1");
 	push @sessions, session($node, "SELECT press($looks);");
 }
 my %ends;
@@ -189,14 +183,14 @@ for my $session (@sessions)
 }
 is(join(' ', grep { !/^(done|57014|57P01)$/ } keys %ends), '', 'no value was torn');
 cmp_ok($ends{done} // 0, '>=', 1, 'some ran to their end');
-my ($size, $bytes, $evictions) = split /\|/, sql('SELECT size, bytes, evictions FROM norikv.cache_stats()');
+my ($size, $bytes, $evictions) = split /\|/, sql($node, 'SELECT size, bytes, evictions FROM norikv.cache_stats()');
 cmp_ok($evictions, '>', 100, 'entries gave way to others');
 cmp_ok($size, '<=', 300, 'within the number of entries');
 cmp_ok($bytes, '<=', 4 * 1024 * 1024, 'and within the memory');
-sql('SELECT norikv.cache_invalidate_all()');
-is(sql('SELECT size, bytes FROM norikv.cache_stats()'), '0|0', 'what errors and ends have left behind: nothing');
-my $room = sql(q{SELECT count(norikv.cache_put('q:' || i, repeat('x', 10000))) FROM generate_series(1, 300) i});
-cmp_ok((split /\|/, sql('SELECT size, bytes FROM norikv.cache_stats()'))[1], '>', 2_500_000, 'all room is there again');
+sql($node, 'SELECT norikv.cache_invalidate_all()');
+is(sql($node, 'SELECT size, bytes FROM norikv.cache_stats()'), '0|0', 'what errors and ends have left behind: nothing');
+my $room = sql($node, q{SELECT count(norikv.cache_put('q:' || i, repeat('x', 10000))) FROM generate_series(1, 300) i});
+cmp_ok((split /\|/, sql($node, 'SELECT size, bytes FROM norikv.cache_stats()'))[1], '>', 2_500_000, 'all room is there again');
 
 # What is used is not given up for what is not: the hand passes over it.
 sql(q{SELECT norikv.cache_invalidate_all(); SELECT norikv.put('hot', 'v')});
@@ -209,7 +203,7 @@ is( sql(q{SELECT norikv.cache_get('hot'); SELECT hits, evictions FROM norikv.cac
 
 $node->append_conf('postgresql.conf', "norikv.cache_size = 0\n");
 $node->restart;
-is( sql(q{SELECT norikv.put('z', '1') IS NOT NULL; SELECT norikv.cache_get('z');
+is( sql($node, q{SELECT norikv.put('z', '1') IS NOT NULL; SELECT norikv.cache_get('z');
 	SELECT norikv.cache_put('z', '2') IS NOT NULL; SELECT norikv.cache_get('z'); SELECT norikv.cache_delete('z');
 	SELECT norikv.cache_invalidate('z'); SELECT norikv.cache_invalidate_all(); SELECT size, bytes FROM norikv.cache_stats()}),
 	"t\n1\nt\n2\nt\n\n\n0|0", 'a cache of no size keeps nothing, and all calls do what they should');

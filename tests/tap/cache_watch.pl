@@ -16,24 +16,18 @@ my $directory = PostgreSQL::Test::Utils::tempdir_short();
 my @norikvd = ("--data-dir=$directory/store", "--listen=unix:$directory/s");
 my $norikvd = start_norikvd("$directory/log", @norikvd);
 # The cache's time is long: what is seen earlier was told by the watch.
-my $conf = "norikv.embedded = off\nnorikv.cache_ttl = 1h\nnorikv.cache_watch_timeout = 20min\n";
-my $node = norikv_cluster('watching', conf => $conf);
-my $other = norikv_cluster('other', conf => $conf);
-$_->safe_psql('postgres', "CREATE SERVER norikv FOREIGN DATA WRAPPER norikv OPTIONS (nodes 'unix:$directory/s')")
-  for $node, $other;
-
-sub sql
-{
-	my ($sql) = @_;
-	return $node->safe_psql('postgres', $sql);
-}
+my %options = (
+	conf => "norikv.cache_ttl = 1h\nnorikv.cache_watch_timeout = 20min\n",
+	server => "nodes 'unix:$directory/s'");
+my $node = norikv_cluster('watching', %options);
+my $other = norikv_cluster('other', %options);
 
 # Until the cache shows this.
 sub shows
 {
 	my ($key, $value, $server) = @_;
 	$server //= 'norikv';
-	return await(sub { sql("SET norikv.server = '$server'; SELECT coalesce(norikv.cache_get('$key'), 'absent')") eq $value });
+	return await(sub { sql($node, "SET norikv.server = '$server'; SELECT coalesce(norikv.cache_get('$key'), 'absent')") eq $value });
 }
 
 # The second look of two finds it in the cache, once nothing disturbs it any more.
@@ -43,10 +37,10 @@ sub is_kept
 	$server //= 'norikv';
 	return await(
 		sub {
-			sql("SET norikv.server = '$server'; SELECT norikv.cache_get('$key')");
-			my $hits = sql('SELECT hits FROM norikv.cache_stats()');
-			sql("SET norikv.server = '$server'; SELECT norikv.cache_get('$key')");
-			return sql('SELECT hits FROM norikv.cache_stats()') > $hits;
+			sql($node, "SET norikv.server = '$server'; SELECT norikv.cache_get('$key')");
+			my $hits = sql($node, 'SELECT hits FROM norikv.cache_stats()');
+			sql($node, "SET norikv.server = '$server'; SELECT norikv.cache_get('$key')");
+			return sql($node, 'SELECT hits FROM norikv.cache_stats()') > $hits;
 		});
 }
 
@@ -73,11 +67,11 @@ for my $change (
 }
 
 # Own writes are told of as well, and what they left in the cache stays.
-my $misses = sql('SELECT misses FROM norikv.cache_stats()');
-sql(qq{SELECT norikv.cache_put('own', '$_')}) for 1 .. 20;
+my $misses = sql($node, 'SELECT misses FROM norikv.cache_stats()');
+sql($node, qq{SELECT norikv.cache_put('own', '$_')}) for 1 .. 20;
 usleep(300_000);
-is(sql(q{SELECT norikv.cache_get('own')}), '20', 'written through');
-is(sql('SELECT misses FROM norikv.cache_stats()'), $misses, 'and not taken out again when the watch tells of it');
+is(sql($node, q{SELECT norikv.cache_get('own')}), '20', 'written through');
+is(sql($node, 'SELECT misses FROM norikv.cache_stats()'), $misses, 'and not taken out again when the watch tells of it');
 
 # Many changes of many keys: in the end the cache has what the store has.
 my $writes = rounds(20000);
@@ -86,7 +80,7 @@ my $reader = session($node, qq{SELECT count(norikv.cache_get('many:' || i % 100)
 finish_session($_) for $writer, $reader;
 my $differing = q{SELECT count(*) FROM generate_series(0, 99) i
 	WHERE norikv.cache_get('many:' || i) IS DISTINCT FROM norikv.get('many:' || i)};
-ok(await(sub { sql($differing) == 0 }), 'after many changes the cache has what the store has');
+ok(await(sub { sql($node, $differing) == 0 }), 'after many changes the cache has what the store has');
 
 # ---- Tenants ----
 
@@ -101,7 +95,7 @@ ok(shows('k', 'from outside', 'acme'), "what others write into a tenant's part i
 $write->(q{SELECT norikv.put('again', 'before')});
 ok(shows('again', 'before') && is_kept('again'), 'a value is kept');
 stop_process($norikvd);
-is(sql(q{SELECT norikv.cache_get('again')}), 'before', 'without the server, what is kept is shown');
+is(sql($node, q{SELECT norikv.cache_get('again')}), 'before', 'without the server, what is kept is shown');
 $norikvd = start_norikvd("$directory/log", @norikvd);
 $write->(q{SELECT norikv.put('again', 'after')});
 ok(shows('again', 'after'), 'what was written after a restart is seen');
@@ -109,7 +103,7 @@ ok(shows('again', 'after'), 'what was written after a restart is seen');
 # ---- A connection that breaks ----
 
 my $proxy = start_tool("$directory/proxy.log", 'proxy', "--listen=unix:$directory/p", "--upstream=unix:$directory/s");
-sql("CREATE SERVER far FOREIGN DATA WRAPPER norikv OPTIONS (nodes 'unix:$directory/p', timeout '1s')");
+sql($node, "CREATE SERVER far FOREIGN DATA WRAPPER norikv OPTIONS (nodes 'unix:$directory/p', timeout '1s')");
 $write->(q{SELECT norikv.put('far', 'before')});
 ok(shows('far', 'before', 'far') && is_kept('far', 'far'), 'a value is kept');
 stop_process($proxy, 'KILL');
@@ -126,13 +120,13 @@ $node->append_conf('postgresql.conf', "norikv.cache_watch_timeout = 1s\n");
 $node->reload;
 $write->(q{SELECT norikv.put('silent', 'before')});
 ok(shows('silent', 'before'), 'a value');
-$misses = sql('SELECT misses FROM norikv.cache_stats()');
+$misses = sql($node, 'SELECT misses FROM norikv.cache_stats()');
 for (1 .. 60)
 {
 	usleep(100_000);
-	sql(q{SELECT norikv.cache_get('silent')});
+	sql($node, q{SELECT norikv.cache_get('silent')});
 }
-cmp_ok(sql('SELECT misses FROM norikv.cache_stats()') - $misses, '<', 4, 'signs of life keep it');
+cmp_ok(sql($node, 'SELECT misses FROM norikv.cache_stats()') - $misses, '<', 4, 'signs of life keep it');
 kill 'STOP', $keeper;
 $write->(q{SELECT norikv.put('silent', 'unheard')});
 ok(shows('silent', 'unheard'), 'a watch that hears nothing keeps nothing for long');
@@ -165,7 +159,7 @@ ok(shows('k', 'one', 'fake'), 'a server without Watch');
 ok(is_kept('k', 'fake'), 'its values are kept');
 $write->("$on_fake SELECT norikv.put('k', 'two')");
 ok(shows('k', 'two', 'fake'), "others' writes are seen after the cache's time");
-is(sql("$on_fake SELECT norikv.put('k', 'three') IS NOT NULL; SELECT norikv.cache_get('k')"), "t\nthree", 'own ones at once');
+is(sql($node, "$on_fake SELECT norikv.put('k', 'three') IS NOT NULL; SELECT norikv.cache_get('k')"), "t\nthree", 'own ones at once');
 
 $node->append_conf('postgresql.conf', "norikv.cache_watch = off\n");
 $node->reload;

@@ -12,9 +12,8 @@ use NorikvTest;
 
 my $directory = PostgreSQL::Test::Utils::tempdir_short();
 start_norikvd("$directory/norikvd.log", "--data-dir=$directory/store", "--listen=unix:$directory/s");
-my $node = norikv_cluster('main', conf => "norikv.embedded = off\n");
-$node->safe_psql('postgres', qq{
-	CREATE SERVER norikv FOREIGN DATA WRAPPER norikv OPTIONS (nodes 'unix:$directory/s', timeout '3s');
+my $node = norikv_cluster('main', server => "nodes 'unix:$directory/s', timeout '3s'");
+$node->safe_psql('postgres', q{
 	CREATE TABLE log (n serial, what text, who text DEFAULT session_user);
 	GRANT INSERT ON log TO PUBLIC;
 	GRANT USAGE ON SEQUENCE log_n_seq TO PUBLIC});

@@ -11,7 +11,11 @@ use Time::HiRes qw(time usleep);
 use NorikvTest;
 
 my $directory = PostgreSQL::Test::Utils::tempdir_short();
-my $node = norikv_cluster('counter_stops', conf => "norikv.embedded = off\nrestart_after_crash = on\n");
+my $node = norikv_cluster(
+	'counter_stops',
+	conf => "restart_after_crash = on
+",
+	server => "nodes 'unix:$directory/slow', timeout '5s', attempt_timeout '5s'");
 my $slow = 2000;
 for my $store ('one', 'two')
 {
@@ -19,14 +23,7 @@ for my $store ('one', 'two')
 }
 start_tool("$directory/proxy.log", 'proxy', "--listen=unix:$directory/slow", "--upstream=unix:$directory/one",
 	'--only=Commit', "--delay-answer=1:$slow");
-sql("CREATE SERVER norikv FOREIGN DATA WRAPPER norikv OPTIONS (nodes 'unix:$directory/slow', timeout '5s', attempt_timeout '5s')");
-sql("CREATE SERVER direct FOREIGN DATA WRAPPER norikv OPTIONS (nodes 'unix:$directory/one')");
-
-sub sql
-{
-	my ($sql) = @_;
-	return $node->safe_psql('postgres', $sql);
-}
+sql($node, "CREATE SERVER direct FOREIGN DATA WRAPPER norikv OPTIONS (nodes 'unix:$directory/one')");
 
 # In the order of the calls: each is parked before the next one comes.
 sub add
@@ -34,14 +31,14 @@ sub add
 	my ($counter, $name) = @_;
 	my $session = session($node, "SELECT norikv.counter_add('$counter') AS $name");
 	my $pid = await_backend($node, "%counter_add(%) AS $name%");
-	await(sub { sql("SELECT wait_event FROM pg_stat_activity WHERE pid = $pid") ne '' });
+	await(sub { sql($node, "SELECT wait_event FROM pg_stat_activity WHERE pid = $pid") ne '' });
 	return ($session, $pid);
 }
 
 sub stored
 {
 	my ($counter) = @_;
-	return sql("SET norikv.server = 'direct'; SELECT coalesce(norikv.counter_get('$counter'), 0)");
+	return sql($node, "SET norikv.server = 'direct'; SELECT coalesce(norikv.counter_get('$counter'), 0)");
 }
 
 # ---- The one that sends for all is stopped ----
@@ -56,10 +53,10 @@ ok(await(sub { stored('stopped') == 5 }), 'one sends what the others want');
 kill 'STOP', $sender_pid;
 my ($late, $late_pid) = add('stopped', 'late');
 my $asked = time;
-sql("SELECT pg_cancel_backend($cancelled_pid)");
+sql($node, "SELECT pg_cancel_backend($cancelled_pid)");
 my (undef, $error) = finish_session($cancelled);
 like($error, qr/ERROR:  57014.*DETAIL:.*may have been applied/s, 'who waits for one that is stopped can be cancelled');
-sql("SELECT pg_terminate_backend($terminated_pid)");
+sql($node, "SELECT pg_terminate_backend($terminated_pid)");
 (undef, $error) = finish_session($terminated);
 like($error, qr/FATAL:  57P01.*DETAIL:.*may have been applied/s, 'and terminated');
 cmp_ok(time - $asked, '<', 5, 'at once');
@@ -72,20 +69,20 @@ kill 'CONT', $sender_pid;
 ok($value eq '2' || $error =~ /ERROR:  08007/, 'the one that was stopped goes on') or diag("$value $error");
 is((finish_session($first))[0], 1, 'the one before it had its answer');
 is(stored('stopped'), 6, 'nothing was lost, nothing counted twice');
-is(sql("SELECT norikv.counter_add('stopped')"), 7, 'the counter goes on');
+is(sql($node, "SELECT norikv.counter_add('stopped')"), 7, 'the counter goes on');
 
 # ---- The server is altered while some wait ----
 
 my $counter = 'altered';
 ($first) = add($counter, 'first');
 my ($old) = add($counter, 'old');
-sql("ALTER SERVER norikv OPTIONS (SET nodes 'unix:$directory/two')");
+sql($node, "ALTER SERVER norikv OPTIONS (SET nodes 'unix:$directory/two')");
 my ($new) = add_quickly($counter);
 is((finish_session($first))[0], 1, 'who began before the server was altered: the old store');
 is((finish_session($old))[0], 2, 'who waited, too');
 is($new, 1, 'who began after that: the new store');
 is(stored($counter), 2, 'each store has what it was sent');
-is(sql("SELECT norikv.counter_get('$counter')"), 1, 'and no more');
+is(sql($node, "SELECT norikv.counter_get('$counter')"), 1, 'and no more');
 
 # ---- The one that sends for all is killed, and all of PostgreSQL starts anew ----
 
@@ -95,14 +92,14 @@ for my $ms (2000, 8000)
 {
 	start_tool("$directory/proxy$ms.log", 'proxy', "--listen=unix:$directory/slow$ms", "--upstream=unix:$directory/one",
 		'--only=Commit', "--delay-answer=1:$ms");
-	sql("ALTER SERVER norikv OPTIONS (SET nodes 'unix:$directory/slow$ms', SET timeout '60s', SET attempt_timeout '60s')");
+	sql($node, "ALTER SERVER norikv OPTIONS (SET nodes 'unix:$directory/slow$ms', SET timeout '60s', SET attempt_timeout '60s')");
 	$counter = "killed$ms";
 	($first) = add($counter, 'first');
 	($sender, $sender_pid) = add($counter, 'sender');
 	my @carried = map { (add($counter, "carried$_"))[0] } 1 .. 3;
 	await(sub { stored($counter) == 5 });
 	@left = ($sender, @carried);
-	last if sql("SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%counter_add(_${counter}_)%' AND pid <> pg_backend_pid()") == 4;
+	last if sql($node, "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%counter_add(_${counter}_)%' AND pid <> pg_backend_pid()") == 4;
 	finish_session($_) for $first, @left;
 	@left = ();
 }
@@ -114,7 +111,7 @@ is(scalar(grep { /terminating connection because of crash|server closed the conn
 is((finish_session($first))[0], 1, 'the one before them had its answer');
 ok(await(sub { (eval { $node->psql('postgres', 'SELECT 1') } // 1) == 0 }), 'PostgreSQL is back after kill -9');
 is(stored($counter), 5, 'what was sent counts once');
-is(sql("SET norikv.server = 'direct'; SELECT norikv.counter_add('$counter')"), 6, 'and the counter goes on');
+is(sql($node, "SET norikv.server = 'direct'; SELECT norikv.counter_add('$counter')"), 6, 'and the counter goes on');
 
 sub add_quickly
 {

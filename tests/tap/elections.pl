@@ -46,11 +46,12 @@ my @nodes;
 for my $number (0, 1)
 {
 	my $name = "node-$number";
-	my $node = with_clock($name, sub { norikv_cluster($name, conf => "norikv.embedded = off\n") });
-	my $peer = { name => $name, node => $node, socket => "$directory/p$number", beliefs => {} };
+	my $socket = "$directory/p$number";
+	my $server = "nodes 'unix:$socket', timeout '3s', attempt_timeout '500ms'";
+	my $node = with_clock($name, sub { norikv_cluster($name, server => $server) });
+	my $peer = { name => $name, node => $node, socket => $socket, beliefs => {} };
 	start_proxy($peer);
 	$node->safe_psql('postgres', qq{
-		CREATE SERVER norikv FOREIGN DATA WRAPPER norikv OPTIONS (nodes 'unix:$peer->{socket}', timeout '3s', attempt_timeout '500ms');
 		CREATE TABLE log (n serial, what text, at timestamptz DEFAULT clock_timestamp());
 		CREATE ROLE voter LOGIN;
 		GRANT INSERT ON log TO voter;

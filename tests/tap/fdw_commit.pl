@@ -14,9 +14,7 @@ use NorikvTest;
 
 my $keys = 300;
 my $directory = PostgreSQL::Test::Utils::tempdir_short();
-my $seed = $ENV{NORIKV_SEED} // int(rand(1_000_000_000));
-note "NORIKV_SEED=$seed";
-srand($seed);
+my $seed = new_seed();
 
 my $node = norikv_cluster(
 	'commit',

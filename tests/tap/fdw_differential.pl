@@ -15,9 +15,7 @@ use Differential;
 use NorikvTest;
 
 my $statements = $ENV{NORIKV_STATEMENTS} // ($ENV{NORIKV_STRESS} ? 100_000 : 10_000);
-my $seed = $ENV{NORIKV_SEED} // int(rand(1_000_000_000));
-note "NORIKV_SEED=$seed";
-srand($seed);
+my $seed = new_seed();
 
 # ---- Statements. "T" is the table, "U" another view of the same rows. ----
 # clear() deletes some of them, of the foreign table by truncating a part of its range.

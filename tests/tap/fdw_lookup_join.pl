@@ -15,9 +15,7 @@ use NorikvTest;
 
 my $queries = $ENV{NORIKV_QUERIES} // rounds(4000);
 my $per_script = 200;
-my $seed = $ENV{NORIKV_SEED} // int(rand(1_000_000_000));
-note "NORIKV_SEED=$seed";
-srand($seed);
+my $seed = new_seed();
 
 sub pick { return $_[ int(rand(@_)) ]; }
 sub chance { return rand() < $_[0]; }

@@ -21,13 +21,12 @@ my $has_cron = -e "$libraries/pg_cron.so";
 my @nodes;
 for my $name (qw(one two))
 {
-	my $node = norikv_cluster($name, conf => "norikv.embedded = off\n" . ($has_cron ? <<'CONF' : ''));
+	my $node = norikv_cluster($name, server => "nodes 'unix:$directory/s', timeout '3s'", conf => $has_cron ? <<'CONF' : '');
 shared_preload_libraries = 'norikv, pg_cron'
 cron.use_background_workers = on
 cron.database_name = 'postgres'
 CONF
-	$node->safe_psql('postgres', qq{
-		CREATE SERVER norikv FOREIGN DATA WRAPPER norikv OPTIONS (nodes 'unix:$directory/s', timeout '3s');
+	$node->safe_psql('postgres', q{
 		CREATE TABLE ran (job text, slot bigint, at timestamptz DEFAULT clock_timestamp());
 		CREATE FUNCTION note(job text) RETURNS void LANGUAGE sql AS
 			'INSERT INTO ran SELECT job, (norikv.get_json(''job:'' || job) ->> ''slot'')::bigint';});

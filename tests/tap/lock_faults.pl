@@ -14,22 +14,7 @@ use NorikvTest;
 my $directory = PostgreSQL::Test::Utils::tempdir_short();
 start_norikvd("$directory/log", '--engine=memory', "--listen=unix:$directory/s");
 
-sub cluster
-{
-	my ($name) = @_;
-	my $node = norikv_cluster($name, conf => "norikv.embedded = off\n");
-	$node->safe_psql('postgres', "CREATE SERVER norikv FOREIGN DATA WRAPPER norikv OPTIONS (nodes 'unix:$directory/s')");
-	return $node;
-}
-
-my $a = cluster('faults_a');
-my $b = cluster('faults_b');
-
-sub sql
-{
-	my ($node, $sql) = @_;
-	return $node->safe_psql('postgres', $sql);
-}
+my ($a, $b) = map { norikv_cluster($_, server => "nodes 'unix:$directory/s'") } 'faults_a', 'faults_b';
 
 # ---- Stopped beyond the lease ----
 

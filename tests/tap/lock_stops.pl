@@ -14,22 +14,9 @@ my $directory = PostgreSQL::Test::Utils::tempdir_short();
 my @norikvd = ("--listen=unix:$directory/s", "--data-dir=$directory/data");
 my $norikvd = start_norikvd("$directory/log", @norikvd);
 
-sub cluster
-{
-	my ($name) = @_;
-	my $node = norikv_cluster($name, conf => "norikv.embedded = off\n");
-	$node->safe_psql('postgres', "CREATE SERVER norikv FOREIGN DATA WRAPPER norikv OPTIONS (nodes 'unix:$directory/s', timeout '2s', attempt_timeout '2s')");
-	return $node;
-}
-
-my $a = cluster('stops_a');
-my $b = cluster('stops_b');
-
-sub sql
-{
-	my ($node, $sql) = @_;
-	return $node->safe_psql('postgres', $sql);
-}
+my ($a, $b) =
+  map { norikv_cluster($_, server => "nodes 'unix:$directory/s', timeout '2s', attempt_timeout '2s'") }
+  'stops_a', 'stops_b';
 
 # ---- A renewal that shortens the lease, and whose answer nobody waits for ----
 

@@ -14,22 +14,7 @@ use NorikvTest;
 my $directory = PostgreSQL::Test::Utils::tempdir_short();
 my $store = start_norikvd("$directory/log", '--engine=memory', "--listen=unix:$directory/s");
 
-sub cluster
-{
-	my ($name, %options) = @_;
-	my $node = norikv_cluster($name, conf => "norikv.embedded = off\n" . ($options{conf} // ''));
-	$node->safe_psql('postgres', "CREATE SERVER norikv FOREIGN DATA WRAPPER norikv OPTIONS (nodes 'unix:$directory/s')");
-	return $node;
-}
-
-my $a = cluster('locks_a');
-my $b = cluster('locks_b');
-
-sub sql
-{
-	my ($node, $sql) = @_;
-	return $node->safe_psql('postgres', $sql);
-}
+my ($a, $b) = map { norikv_cluster($_, server => "nodes 'unix:$directory/s'") } 'locks_a', 'locks_b';
 
 # The pid of the keeper, once it is another than the one before; 0: there is none in time.
 sub await_keeper

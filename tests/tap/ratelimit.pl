@@ -18,10 +18,7 @@ start_norikvd("$directory/log", "--listen=unix:$directory/n", '--engine=memory')
 sub cluster
 {
 	my ($name) = @_;
-	my $node = norikv_cluster($name, conf => "norikv.embedded = off\nmax_connections = 100");
-	$node->safe_psql('postgres',
-		"CREATE SERVER norikv FOREIGN DATA WRAPPER norikv OPTIONS (nodes 'unix:$directory/n')");
-	return $node;
+	return norikv_cluster($name, conf => 'max_connections = 100', server => "nodes 'unix:$directory/n'");
 }
 
 my $right = cluster('right');

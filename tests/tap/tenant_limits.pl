@@ -13,19 +13,13 @@ use NorikvTest;
 my $SESSIONS = 16;
 my $node = norikv_cluster('limits');
 
-sub sql
-{
-	my ($sql) = @_;
-	return $node->safe_psql('postgres', $sql);
-}
-
 # A tenant with limits that are no plan's, in force.
 sub make_tenant
 {
 	my ($id, $keys, $mb) = @_;
-	sql(qq{SELECT norikv.put('tenant-meta:$id', '{"id":"$id","name":"T","plan":"custom",
+	sql($node, qq{SELECT norikv.put('tenant-meta:$id', '{"id":"$id","name":"T","plan":"custom",
 		"createdAt":1,"limits":{"maxKeys":$keys,"maxStorageMB":$mb}}')});
-	sql("SELECT norikv.tenant_usage('$id')");
+	sql($node, "SELECT norikv.tenant_usage('$id')");
 	return;
 }
 
@@ -61,35 +55,35 @@ sub put_at_once
 make_tenant('keys', 100, 'null');
 is(put_at_once('keys', 20, 'a', 'NULL', 'v'), $SESSIONS * 20 - 100,
 	'sessions that put at once: as many as the limit, and no more');
-is(sql("SELECT keys, max_keys FROM norikv.tenant_usage('keys')"), '100|100', 'usage');
-is(sql("SELECT norikv.key_count('tenant:keys:')"), '100', 'as many are there');
-is(sql("SELECT norikv.mdelete(array_agg(key)) FROM (SELECT key FROM
+is(sql($node, "SELECT keys, max_keys FROM norikv.tenant_usage('keys')"), '100|100', 'usage');
+is(sql($node, "SELECT norikv.key_count('tenant:keys:')"), '100', 'as many are there');
+is(sql($node, "SELECT norikv.mdelete(array_agg(key)) FROM (SELECT key FROM
 	norikv.scan('tenant:keys:', max_rows => 7)) s"), '7', 'seven are deleted');
 is(put_at_once('keys', 2, 'b', 'NULL', 'v'), $SESSIONS * 2 - 7, 'seven fit then');
 
 # Foreign tables, and whole units.
-sql("CREATE SERVER limited FOREIGN DATA WRAPPER norikv OPTIONS (tenant 'keys');
+sql($node, "CREATE SERVER limited FOREIGN DATA WRAPPER norikv OPTIONS (tenant 'keys');
 	CREATE FOREIGN TABLE raw (key text COLLATE \"C\", value text) SERVER limited");
 my ($status, $out, $error) = $node->psql('postgres',
 	"BEGIN; DELETE FROM raw WHERE key IN (SELECT key FROM raw LIMIT 3);
 	INSERT INTO raw SELECT 'u' || i, 'v' FROM generate_series(1, 4) i; COMMIT",
 	extra_params => [ '-v', 'VERBOSITY=verbose' ]);
 like($error, qr/53400.*at most 100 keys/s, 'a transaction that would pass it is refused');
-is(sql("SELECT norikv.key_count('tenant:keys:')"), '100', 'as a whole');
-sql("BEGIN; DELETE FROM raw WHERE key IN (SELECT key FROM raw LIMIT 3);
+is(sql($node, "SELECT norikv.key_count('tenant:keys:')"), '100', 'as a whole');
+sql($node, "BEGIN; DELETE FROM raw WHERE key IN (SELECT key FROM raw LIMIT 3);
 	INSERT INTO raw SELECT 'u' || i, 'v' FROM generate_series(1, 3) i; COMMIT");
-is(sql("SELECT norikv.key_count('tenant:keys:u')"), '3', 'one that stays within is not');
+is(sql($node, "SELECT norikv.key_count('tenant:keys:u')"), '3', 'one that stays within is not');
 
 # ---- Bytes ----
 
 # Each key takes 'tenant:bytes:' and 'cNN:1' and 100 bytes of value.
 make_tenant('bytes', 'null', 0.01);
 my $refused = put_at_once('bytes', 10, 'c', 'NULL', 'v' x 100);
-my ($bytes, $max) = split /\|/, sql("SELECT bytes, max_bytes FROM norikv.tenant_usage('bytes')");
+my ($bytes, $max) = split /\|/, sql($node, "SELECT bytes, max_bytes FROM norikv.tenant_usage('bytes')");
 is($max, 10485, '0.01 MB');
 cmp_ok($bytes, '<=', $max, 'bytes are not passed');
 cmp_ok($bytes + 13 + 6 + 100, '>', $max, 'and there is no room for one more');
-is(sql("SELECT sum(length(key) + length(value)) FROM
+is(sql($node, "SELECT sum(length(key) + length(value)) FROM
 	norikv.scan_bytes('tenant:bytes:'::bytea)"), $bytes, 'they are those that are there');
 
 # ---- Expiry ----
@@ -98,11 +92,11 @@ make_tenant('expiring', 50, 'null');
 is(put_at_once('expiring', 2, 'stay', 'NULL', 'v'), 0, 'some that stay');
 is(put_at_once('expiring', 3, 'go', "'3 s'", 'v'), $SESSIONS * 3 - (50 - 2 * $SESSIONS),
 	'and some that expire');
-await(sub { sql("SELECT norikv.key_count('tenant:expiring:')") eq 2 * $SESSIONS })
+await(sub { sql($node, "SELECT norikv.key_count('tenant:expiring:')") eq 2 * $SESSIONS })
   or die 'nothing expires';
 is(put_at_once('expiring', 3, 'come', 'NULL', 'v'), $SESSIONS * 3 - (50 - 2 * $SESSIONS),
 	'what has expired makes room, exactly');
-is(sql("SELECT keys FROM norikv.tenant_usage('expiring')"), 50, 'and is not counted');
+is(sql($node, "SELECT keys FROM norikv.tenant_usage('expiring')"), 50, 'and is not counted');
 
 # ---- Creating ----
 
@@ -122,7 +116,7 @@ for my $round (1 .. rounds(30))
 	}
 	is(scalar @created, 1, "one of many creates the tenant");
 	my %keys = (free => 1000, pro => 100000, enterprise => '');
-	is(sql("SELECT norikv.tenant_get('race$round') ->> 'plan',
+	is(sql($node, "SELECT norikv.tenant_get('race$round') ->> 'plan',
 		(SELECT max_keys FROM norikv.tenant_usage('race$round'))"),
 		"$created[0]|$keys{$created[0]}", 'with the limits of its plan');
 }
@@ -139,19 +133,19 @@ for my $round (1 .. rounds(40))
 	Time::HiRes::usleep(int(rand(3000)));
 	kill 'TERM', $pid;
 	finish_session($session);
-	if (sql("SELECT norikv.has_key('tenant-meta:$id')") eq 't')
+	if (sql($node, "SELECT norikv.has_key('tenant-meta:$id')") eq 't')
 	{
 		# Before anybody has looked: at most the plan's, and not none.
 		my (undef, undef, $refusal) = $node->psql('postgres',
 			"SELECT norikv.mput(array_agg('tenant:$id:' || i), array_agg('v'::text))
 			FROM generate_series(1, 100001) i", extra_params => [ '-v', 'VERBOSITY=sqlstate' ]);
 		like($refusal, qr/53400/, 'a tenant whose creator died has limits');
-		is(sql("SELECT max_keys FROM norikv.tenant_usage('$id')"), 100000,
+		is(sql($node, "SELECT max_keys FROM norikv.tenant_usage('$id')"), 100000,
 			'and those of its plan from the first look on');
 	}
 	else
 	{
-		is(sql("SELECT norikv.tenant_create('$id', 'D') ->> 'plan'"), 'free',
+		is(sql($node, "SELECT norikv.tenant_create('$id', 'D') ->> 'plan'"), 'free',
 			'what a creator left who died before is no hindrance');
 	}
 }

@@ -17,9 +17,7 @@ use Differential;
 use NorikvTest;
 
 my $statements = $ENV{NORIKV_STATEMENTS} // ($ENV{NORIKV_STRESS} ? 30_000 : 3_000);
-my $seed = $ENV{NORIKV_SEED} // int(rand(1_000_000_000));
-note "NORIKV_SEED=$seed";
-srand($seed);
+my $seed = new_seed();
 
 # ---- Statements. "T" is the table, "U" another view of the same rows. ----
 

@@ -20,19 +20,18 @@ my $digits = '/usr/lib/python3/dist-packages/sklearn/datasets/data/digits.csv.gz
 my $directory = PostgreSQL::Test::Utils::tempdir_short();
 my $server = start_norikvd(
 	"$directory/norikvd.log", "--listen=unix:$directory/norikvd", "--data-dir=$directory/data");
-my $node = norikv_cluster('vector_recall', conf => 'norikv.embedded = off');
-$node->safe_psql('postgres', <<"SQL");
-CREATE SERVER norikv FOREIGN DATA WRAPPER norikv OPTIONS (nodes 'unix:$directory/norikvd',
-	timeout '120s', attempt_timeout '60s');
+my $node = norikv_cluster('vector_recall',
+	server => "nodes 'unix:$directory/norikvd', timeout '120s', attempt_timeout '60s'");
+$node->safe_psql('postgres', <<'SQL');
 CREATE TABLE text_of (kind text, id text, text text);
 CREATE TABLE vector_of (kind text, id text, embedding real[]);
 CREATE TABLE query_of (kind text, id text, embedding real[]);
 SQL
 
-sub sql
+sub norikv_sql
 {
 	my ($sql) = @_;
-	return $node->safe_psql('postgres', "SET search_path = public, norikv; $sql");
+	return sql($node, "SET search_path = public, norikv; $sql");
 }
 
 # Rows into a table, by way of a file.
@@ -43,7 +42,7 @@ sub copy_rows
 	open(my $out, '>:encoding(UTF-8)', $file) or die "$file: $!";
 	print $out join("\t", map { s/([\\\t\n])/\\$1/gr } @$_), "\n" for @rows;
 	close($out) or die "$file: $!";
-	sql("COPY $table FROM '$file'");
+	norikv_sql("COPY $table FROM '$file'");
 	return;
 }
 
@@ -62,7 +61,7 @@ sub settle
 sub recall
 {
 	my ($namespace, $kind, $operator, $ef) = @_;
-	return sql(<<"SQL");
+	return norikv_sql(<<"SQL");
 SET norikv.ef_search = $ef;
 SELECT count(DISTINCT (q.id, s.id)) FILTER
 	(WHERE q.embedding $operator v.embedding <= n.tenth + 1e-5 * greatest(1, abs(n.tenth)))
@@ -113,7 +112,7 @@ SQL
 sub measure
 {
 	my ($namespace, $kind, $operator) = @_;
-	sql(<<"SQL");
+	norikv_sql(<<"SQL");
 INSERT INTO nearest SELECT '$namespace', q.id, (SELECT max(distance) FROM
 	(SELECT q.embedding $operator v.embedding AS distance FROM vector_of v
 	WHERE v.kind = '$kind' ORDER BY 1 LIMIT 10) s)
@@ -129,7 +128,7 @@ SQL
 	return;
 }
 
-sql('CREATE TABLE nearest (namespace text, id text, tenth float8)');
+norikv_sql('CREATE TABLE nearest (namespace text, id text, tenth float8)');
 
 # ---- Descriptions ----
 
@@ -162,7 +161,7 @@ SKIP:
 	push @{ $_ % $nth == 0 && @asked < $queries ? \@asked : \@indexed }, $chosen[$_]
 	  for 0 .. $#chosen;
 	copy_rows('text_of', (map { [ 'indexed', @$_ ] } @indexed), map { [ 'asked', @$_ ] } @asked);
-	sql(<<'SQL');
+	norikv_sql(<<'SQL');
 INSERT INTO vector_of SELECT 'text', id, embed(text) FROM text_of WHERE kind = 'indexed';
 INSERT INTO query_of SELECT 'text', id, embed(text) FROM text_of WHERE kind = 'asked';
 SELECT vector_create_index('text', (SELECT cardinality(embedding) FROM query_of LIMIT 1));
@@ -220,7 +219,7 @@ SKIP:
 	for my $metric ([ 'euclidean', '<->' ], [ 'inner_product', '<#>' ])
 	{
 		my ($name, $operator) = @$metric;
-		sql(<<"SQL");
+		norikv_sql(<<"SQL");
 SELECT vector_create_index('$name', 64, '$name');
 SELECT vector_insert_many('$name', array_agg(id), array_agg(embedding))
 	FROM vector_of WHERE kind = 'digit';

@@ -37,12 +37,6 @@ BEGIN
 END \$\$;
 SQL
 
-sub sql
-{
-	my ($sql) = @_;
-	return $node->safe_psql('postgres', $sql);
-}
-
 sub fails
 {
 	my ($sql) = @_;
@@ -66,26 +60,26 @@ while ($error eq '')
 }
 like($error, qr/ERROR:  53400: .*DETAIL: .*"full" takes no more vectors.*--max-memory/s, 'memory for vectors has a limit');
 # Of the last ones some are there: each is written on its own.
-my $count = sql('SELECT count(*) FROM vectors');
+my $count = sql($node, 'SELECT count(*) FROM vectors');
 cmp_ok($count, '>', 3000, 'which is about that of the option');
 like(fails(q{INSERT INTO vectors VALUES ('one more', point(1))}), qr/53400: .*takes no more vectors/s, 'nor by a foreign table');
-is(sql(q{SELECT put('key', 'value') IS NOT NULL}), 't', 'keys are written');
-is(sql(q{SELECT id FROM vector_search('full', point(7), 1)}), 'n7', 'vectors are found');
-is(sql(q{SELECT vector_get('full', 'n8') = point(8), vector_delete('full', 'n9'), vector_delete('full', 'n9')}), 't|t|f', 'read and deleted');
+is(sql($node, q{SELECT put('key', 'value') IS NOT NULL}), 't', 'keys are written');
+is(sql($node, q{SELECT id FROM vector_search('full', point(7), 1)}), 'n7', 'vectors are found');
+is(sql($node, q{SELECT vector_get('full', 'n8') = point(8), vector_delete('full', 'n9'), vector_delete('full', 'n9')}), 't|t|f', 'read and deleted');
 $count--;
 
 # ---- To the end: more than fits into one answer ----
 
-is(sql(sprintf $scan, 'count(*), count(DISTINCT id), bool_and(abs(distance - n) < 1e-3 * n)', '', ''), "$count|$count|t", 'all are found, once');
-is(sql("SET enable_sort = off; SELECT count(*) FROM (SELECT distance, lag(distance) OVER () AS before FROM (SELECT v, distance FROM vectors ORDER BY v <-> point(0) OFFSET 0) s) t WHERE distance < before"), 0, 'nearest first');
-my $last = sql('SELECT max(substr(id, 2)::int) FROM vectors');
-is(sql(sprintf $scan, 'id', "WHERE v[7] * sqrt($dimensions) > $last - 2.5", 'LIMIT 10'),
+is(sql($node, sprintf $scan, 'count(*), count(DISTINCT id), bool_and(abs(distance - n) < 1e-3 * n)', '', ''), "$count|$count|t", 'all are found, once');
+is(sql($node, "SET enable_sort = off; SELECT count(*) FROM (SELECT distance, lag(distance) OVER () AS before FROM (SELECT v, distance FROM vectors ORDER BY v <-> point(0) OFFSET 0) s) t WHERE distance < before"), 0, 'nearest first');
+my $last = sql($node, 'SELECT max(substr(id, 2)::int) FROM vectors');
+is(sql($node, sprintf $scan, 'id', "WHERE v[7] * sqrt($dimensions) > $last - 2.5", 'LIMIT 10'),
 	join("\n", map { "n$_" } $last - 2 .. $last), 'a filter that only the farthest pass');
-is(sql("SELECT count(*), count(DISTINCT id), bool_and(abs(distance - vector[1] * sqrt($dimensions)) < 1e-3 * distance) FROM vector_search('full', point(0), 2147483647, true)"), "$count|$count|t", 'vector_search gives all, with their vectors');
-like(sql("SET enable_sort = off; EXPLAIN (ANALYZE, COSTS off, TIMING off, SUMMARY off) SELECT id FROM vectors WHERE v[1] < 0 ORDER BY v <-> point(0) LIMIT 1"),
+is(sql($node, "SELECT count(*), count(DISTINCT id), bool_and(abs(distance - vector[1] * sqrt($dimensions)) < 1e-3 * distance) FROM vector_search('full', point(0), 2147483647, true)"), "$count|$count|t", 'vector_search gives all, with their vectors');
+like(sql($node, "SET enable_sort = off; EXPLAIN (ANALYZE, COSTS off, TIMING off, SUMMARY off) SELECT id FROM vectors WHERE v[1] < 0 ORDER BY v <-> point(0) LIMIT 1"),
 	qr/Rows Removed by Filter: $count\n.*Round Trips: \d+\n.*Keys Found: $count\n/s, 'EXPLAIN counts what it took');
 # In a transaction that changes some of them.
-is(sql(<<"SQL"), $count - 1 . '|' . ($count - 1) . '|t', 'merged with what the transaction has changed');
+is(sql($node, <<"SQL"), $count - 1 . '|' . ($count - 1) . '|t', 'merged with what the transaction has changed');
 BEGIN;
 DELETE FROM vectors WHERE id IN ('n1', 'n2000');
 UPDATE vectors SET id = 'moved', v = point(2) WHERE id = 'n$last';
@@ -98,7 +92,7 @@ SQL
 # ---- Others change what has not been read yet ----
 
 my $changes = join("\n", map { "SELECT vector_delete('full', 'n$_') \\g /dev/null" } 3000 .. 3010);
-is(sql(<<"SQL"), 100 . "\n" . ($count - 11 - 100), 'what is deleted meanwhile does not come');
+is(sql($node, <<"SQL"), 100 . "\n" . ($count - 11 - 100), 'what is deleted meanwhile does not come');
 BEGIN;
 SET enable_sort = off;
 DECLARE near CURSOR FOR SELECT id FROM vectors ORDER BY v <-> point(0);
@@ -125,7 +119,7 @@ $session = session($node, "$cursor SELECT fetched('near', 150);\n" . stop_line($
 (undef, $said) = finish_session($session);
 like($said, qr/ERROR:  57014/, 'a scan is cancelled while the server is stopped');
 kill 'CONT', $server;
-is(sql('SELECT count(*) FROM vectors'), $count, 'and nothing is wrong afterwards');
+is(sql($node, 'SELECT count(*) FROM vectors'), $count, 'and nothing is wrong afterwards');
 
 $node->stop;
 stop_process($server);
