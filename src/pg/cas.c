@@ -14,7 +14,7 @@
  * - No call is under way while a step runs: it may run anything, user functions
  *   included.
  */
-#include "pg_norikv.h"
+#include "cas.h"
 
 #include <math.h>
 

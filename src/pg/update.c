@@ -1,7 +1,7 @@
 /*
  * update.c - update(): a function of the user's in the compare-and-swap loop.
  */
-#include "pg_norikv.h"
+#include "cas.h"
 
 #include "catalog/pg_type.h"
 

@@ -10,7 +10,7 @@
 #ifndef NORIKV_PATTERN_H
 #define NORIKV_PATTERN_H
 
-#include "pg_norikv.h"
+#include "cas.h"
 
 #include "lib/stringinfo.h"
 

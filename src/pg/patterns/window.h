@@ -4,7 +4,7 @@
 #ifndef NORIKV_WINDOW_H
 #define NORIKV_WINDOW_H
 
-#include "pg_norikv.h"
+#include "cas.h"
 
 /* How many requests may be remembered one by one, as other programs do. */
 #define NORIKV_MAX_STAMPS 1000

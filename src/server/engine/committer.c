@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "meta.h"
+#include "reserve.h"
 #include "unit.h"
 #include "words.h"
 
@@ -276,7 +277,7 @@ committer_start(const committer_options *options, engine_status *status)
 	pthread_condattr_destroy(&attributes);
 	batch_init(&self->batch, options->table, &self->count, self->slots,
 			   options->quotas, options->vectors);
-	if (options->directory != NULL && !directory_restore_reserve(options->directory))
+	if (options->directory != NULL && !reserve_restore(directory_descriptor(options->directory)))
 		committer_refuse_puts(self);
 
 	if (sweep_count_records(&self->sweep, status))

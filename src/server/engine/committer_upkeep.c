@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "meta.h"
+#include "reserve.h"
 
 #define TICK_MS 250
 /* How often a store that failed is tried again. */
@@ -60,7 +61,7 @@ make_room(committer *self)
 {
 	committer_refuse_puts(self);
 	return self->options.directory != NULL &&
-		directory_release_reserve(self->options.directory);
+		reserve_release(directory_descriptor(self->options.directory));
 }
 
 /*
@@ -237,7 +238,7 @@ is_room_again(const committer *self)
 
 	return self->options.directory == NULL ||
 		(in->methods->reclaimed(in) &&
-		 directory_restore_reserve(self->options.directory));
+		 reserve_restore(directory_descriptor(self->options.directory)));
 }
 
 static void
@@ -252,7 +253,7 @@ try_to_leave_failure(committer *self)
 	{
 		/* It may have been made small, when there was little room. */
 		if (self->options.directory != NULL)
-			directory_restore_reserve(self->options.directory);
+			reserve_restore(directory_descriptor(self->options.directory));
 		return;
 	}
 	if (self->broken)

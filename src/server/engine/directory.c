@@ -11,19 +11,11 @@
 #include <stdlib.h>
 #include <sys/file.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "util.h"
 
-#define MIB (1024 * 1024)
-#define RESERVE_BYTES (16 * MIB)
-/* With less than this, a full disk would soon be one on which nothing works. */
-#define LEAST_RESERVE (8 * MIB)
-/* Kept to the last, for opening the store once more: that is what removes the files
- * that a flush or a compaction could not finish. */
-#define LAST_RESERVE (2 * MIB)
 #define RECORD_SIZE 4096
 
 /*
@@ -469,6 +461,12 @@ directory_vectors(const data_directory *self)
 	return self->vectors;
 }
 
+int
+directory_descriptor(const data_directory *self)
+{
+	return self->fd;
+}
+
 bool
 directory_needs_new_term(const data_directory *self)
 {
@@ -496,87 +494,6 @@ directory_mark_clean(data_directory *self)
 {
 	if (unlinkat(self->fd, "UNCLEAN", 0) == 0)
 		fsync(self->fd);
-}
-
-static off_t
-reserve_size(const data_directory *self)
-{
-	struct stat status;
-
-	return fstatat(self->fd, "RESERVE", &status, 0) == 0 ? status.st_size : 0;
-}
-
-static bool
-shorten_reserve(data_directory *self)
-{
-	int			fd = openat(self->fd, "RESERVE", O_WRONLY | O_CLOEXEC);
-	bool		good = fd >= 0 && ftruncate(fd, LAST_RESERVE) == 0 && fsync(fd) == 0;
-
-	if (fd >= 0)
-		close(fd);
-	return good;
-}
-
-bool
-directory_release_reserve(data_directory *self)
-{
-	if (reserve_size(self) > LAST_RESERVE && shorten_reserve(self))
-		return true;
-	if (unlinkat(self->fd, "RESERVE", 0) != 0)
-		return false;
-	fsync(self->fd);
-	return true;
-}
-
-static uint64_t
-room_on_disk(const data_directory *self)
-{
-	struct statvfs disk;
-
-	return fstatvfs(self->fd, &disk) == 0 ? (uint64_t) disk.f_bavail * disk.f_frsize : 0;
-}
-
-/*
- * Two thirds of what is free, in whole MiB. The rest is for puts, which need room
- * again when they are flushed.
- */
-static off_t
-affordable_reserve(const data_directory *self, off_t present)
-{
-	uint64_t	room = (room_on_disk(self) + (uint64_t) present) / 3 * 2;
-
-	return room < RESERVE_BYTES ? (off_t) (room - room % MIB) : RESERVE_BYTES;
-}
-
-static bool
-extend_reserve(data_directory *self, off_t present, off_t size)
-{
-	int			fd = openat(self->fd, "RESERVE", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-	bool		good;
-
-	if (fd < 0)
-		return false;
-	good = posix_fallocate(fd, present, size - present) == 0 && fsync(fd) == 0;
-	if (!good && ftruncate(fd, present) != 0)
-		unlinkat(self->fd, "RESERVE", 0);
-	close(fd);
-	return good;
-}
-
-bool
-directory_restore_reserve(data_directory *self)
-{
-	off_t		present = reserve_size(self);
-	off_t		affordable;
-
-	if (present >= RESERVE_BYTES)
-		return true;
-	affordable = affordable_reserve(self, present);
-	if (affordable >= LEAST_RESERVE && affordable > present)
-		return extend_reserve(self, present, affordable) || present >= LEAST_RESERVE;
-	if (present < LAST_RESERVE && room_on_disk(self) > 2 * LAST_RESERVE)
-		extend_reserve(self, present, LAST_RESERVE);
-	return present >= LEAST_RESERVE;
 }
 
 /* ---- Copies ---- */

@@ -1,11 +1,11 @@
 /*
- * directory.h - a data directory: who uses it, which format it has, whether it
- * is the one it was, and the reserve for a full disk.
+ * directory.h - a data directory: who uses it, which format it has, and whether it
+ * is the one it was.
  *
  *   LOCK      held by the norikvd that uses it
  *   FORMAT    the format's number
- *   IDENTITY  store id, device and inode of the directory, owner
- *   RESERVE   up to 16 MiB that are given up when the disk is full
+ *   IDENTITY  store id, owner, and which file it is itself: that of a copy is another
+ *   RESERVE   up to 16 MiB that are given up when the disk is full: reserve.h
  *   UNCLEAN   written with --sync=off, until the store is closed
  *   db/       RocksDB's
  *   vectors/  snapshots of vector indexes: made again where they are missing
@@ -29,18 +29,12 @@ extern data_directory *directory_open(const engine_options *options, engine_log 
 extern const char *directory_store_id(const data_directory *self);
 extern const char *directory_database(const data_directory *self);
 extern const char *directory_vectors(const data_directory *self);
+/* Of the directory itself, as long as it is open. */
+extern int	directory_descriptor(const data_directory *self);
 /* Tokens given out before may be lost or live elsewhere: the term must rise. */
 extern bool directory_needs_new_term(const data_directory *self);
 /* The term is on disk: records the identity, and that writes may be lost. */
 extern bool directory_settle(data_directory *self, engine_status *status);
-
-/* Most of it, and at the next call the rest; false where there is none. */
-extern bool directory_release_reserve(data_directory *self);
-/*
- * As much of the reserve as there is room for, and half as much again. False where
- * that is too little to let puts go on.
- */
-extern bool directory_restore_reserve(data_directory *self);
 
 /* All is on disk: a later open need not suspect anything. */
 extern void directory_mark_clean(data_directory *self);

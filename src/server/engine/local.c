@@ -9,6 +9,7 @@
 
 #include "entry.h"
 #include "meta.h"
+#include "reserve.h"
 #include "unit.h"
 
 /* Of the memory, for changes that can still be told: 100,000 of them in 256 MiB. */
@@ -216,7 +217,7 @@ open_and_count(local_engine *self, const engine_options *options, engine_version
 			start_counting(self, options, last, status))
 			return true;
 		if (self->directory == NULL || status->code != ENGINE_RESOURCE_EXHAUSTED ||
-			!directory_release_reserve(self->directory))
+			!reserve_release(directory_descriptor(self->directory)))
 			return false;
 		if (self->table != NULL)
 			self->table->methods->close(self->table);
