@@ -35,7 +35,6 @@
 #define NK_MAX_RECEIVE (16 * 1024 * 1024)
 #define NK_MAX_NODES 64
 #define NK_DRAIN_MS 1000
-#define NK_HUNDRED_YEARS_MS (UINT64_C(100) * 366 * 24 * 60 * 60 * 1000)
 
 /* Microseconds of CLOCK_MONOTONIC. */
 typedef int64_t nk_time;

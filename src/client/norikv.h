@@ -82,6 +82,8 @@ extern "C"
 #define NORIKV_MAX_NAMESPACE 256
 #define NORIKV_MAX_VECTOR_ID 512
 #define NORIKV_MAX_DIMENSIONS 4096
+/* 100 years of 365.25 days. */
+#define NORIKV_MAX_TTL_MS (INT64_C(36525) * 24 * 3600 * 1000)
 /* Of what is put in front of the keys of a client: the option key_prefix. */
 #define NORIKV_MAX_KEY_PREFIX 256
 

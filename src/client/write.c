@@ -23,7 +23,7 @@ nk_check_operation(norikv_call *call, const norikv_operation *operation, int64_t
 					 "value of %zu bytes: a value can have %d at most",
 					 operation->value.size, WIRE_MAX_VALUE);
 	else if (operation->ttl == NORIKV_TTL_SET &&
-			 (operation->ttl_ms == 0 || operation->ttl_ms > NK_HUNDRED_YEARS_MS))
+			 (operation->ttl_ms == 0 || operation->ttl_ms > WIRE_MAX_TTL_MS))
 		nk_call_fail(call, NORIKV_INVALID_ARGUMENT,
 					 "ttl of %llu ms: it must be 1 ms to 100 years",
 					 (unsigned long long) operation->ttl_ms);

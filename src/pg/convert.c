@@ -7,13 +7,26 @@
 #include "pg_norikv.h"
 
 #include "catalog/pg_type.h"
+#include "common/int.h"
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/jsonb.h"
 #include "utils/timestamp.h"
 
-#define MAX_TTL_MS (INT64CONST(100) * 36525 * 24 * 36000) /* 100 years */
+norikv_slice
+NorikvToUtf8(norikv_slice text)
+{
+	char *utf8 = pg_server_to_any(text.data, text.size, PG_UTF8);
+
+	return utf8 == text.data ? text : NORIKV_SLICE(utf8);
+}
+
+char *
+NorikvCStringToUtf8(const char *text)
+{
+	return pg_server_to_any(text, strlen(text), PG_UTF8);
+}
 
 norikv_slice
 NorikvBytesFromDatum(Datum datum, bool is_text)
@@ -21,14 +34,7 @@ NorikvBytesFromDatum(Datum datum, bool is_text)
 	struct varlena *value = PG_DETOAST_DATUM_PACKED(datum);
 	norikv_slice slice = {VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value)};
 
-	if (is_text)
-	{
-		char *utf8 = pg_server_to_any((char *) slice.data, slice.size, PG_UTF8);
-
-		if (utf8 != slice.data)
-			slice = NORIKV_SLICE(utf8);
-	}
-	return slice;
+	return is_text ? NorikvToUtf8(slice) : slice;
 }
 
 norikv_slice
@@ -52,10 +58,8 @@ NorikvValueFromDatum(Datum datum, Oid type)
 	{
 		Jsonb *jsonb = DatumGetJsonbP(datum);
 		char *string = JsonbToCString(NULL, &jsonb->root, VARSIZE(jsonb));
-		size_t size = strlen(string);
-		char *utf8 = pg_server_to_any(string, size, PG_UTF8);
 
-		value = (norikv_slice){utf8, utf8 == string ? size : strlen(utf8)};
+		value = NorikvToUtf8(NORIKV_SLICE(string));
 	}
 	else
 		value = NorikvBytesFromDatum(datum, type != BYTEAOID);
@@ -87,7 +91,7 @@ NorikvMillisecondsFromInterval(Interval *interval, const char *argument)
 		ms = (int64) interval->day * (SECS_PER_DAY * 1000) + interval->time / 1000;
 		if (ms < 1)
 			fault = "It must be at least 1 millisecond.";
-		else if (ms > MAX_TTL_MS)
+		else if (ms > NORIKV_MAX_TTL_MS)
 			fault = "It must be at most 100 years.";
 	}
 	if (fault != NULL)
@@ -109,25 +113,37 @@ NorikvByteaFromSlice(norikv_slice slice)
 	return PointerGetDatum(result);
 }
 
+/* ---- Instants ---- */
+
+#define UNIX_EPOCH_DAYS ((int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE))
+
+/* Whatever a document says: what PostgreSQL has no name for is an infinity. */
+Datum
+NorikvTimestampFromInstant(int64 epoch_ms)
+{
+	TimestampTz timestamp;
+
+	if (pg_mul_s64_overflow(epoch_ms, 1000, &timestamp) ||
+		pg_sub_s64_overflow(timestamp, UNIX_EPOCH_DAYS * USECS_PER_DAY, &timestamp) ||
+		!IS_VALID_TIMESTAMP(timestamp))
+		timestamp = epoch_ms < 0 ? DT_NOBEGIN : DT_NOEND;
+	return TimestampTzGetDatum(timestamp);
+}
+
 Datum
 NorikvTimestampFromMilliseconds(uint64 ms, bool *is_null)
 {
-	const uint64 epoch_days = POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE;
-	TimestampTz timestamp;
-
 	*is_null = ms == 0;
-	if (*is_null)
-		return (Datum) 0;
-	if (ms > PG_INT64_MAX / 1000)
-		TIMESTAMP_NOEND(timestamp);
-	else
-	{
-		timestamp = (int64) ms * 1000 - epoch_days * USECS_PER_DAY;
-		if (!IS_VALID_TIMESTAMP(timestamp))
-			TIMESTAMP_NOEND(timestamp);
-	}
-	return TimestampTzGetDatum(timestamp);
+	return *is_null ? (Datum) 0 : NorikvTimestampFromInstant(Min(ms, PG_INT64_MAX));
 }
+
+int64
+NorikvMillisecondsFromTimestamp(TimestampTz instant)
+{
+	return instant / 1000 + UNIX_EPOCH_DAYS * SECS_PER_DAY * 1000;
+}
+
+/* ---- Text, checked ---- */
 
 /*
  * The errors of the conversions and of jsonb's parser, plus what the caller can

@@ -13,7 +13,6 @@
 #include "catalog/pg_foreign_table.h"
 #include "catalog/pg_user_mapping.h"
 #include "commands/defrem.h"
-#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "parser/scansup.h"
 #include "utils/builtins.h"
@@ -280,25 +279,25 @@ check_token(const Option *option, const char *value)
 static void
 check_prefix(const Option *option, const char *value)
 {
-	char *utf8 = pg_server_to_any((char *) value, strlen(value), PG_UTF8);
+	size_t size = strlen(NorikvCStringToUtf8(value));
 
-	if (strlen(utf8) > NORIKV_MAX_KEY)
+	if (size > NORIKV_MAX_KEY)
 		ereport(ERROR, errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
 				errmsg("value of option \"%s\" is too long", option->name),
-				errdetail("It has %zu bytes in UTF-8, the limit is %d.", strlen(utf8),
+				errdetail("It has %zu bytes in UTF-8, the limit is %d.", size,
 						  NORIKV_MAX_KEY));
 }
 
 static void
 check_namespace(const Option *option, const char *value)
 {
-	char *utf8 = pg_server_to_any((char *) value, strlen(value), PG_UTF8);
+	size_t size = strlen(NorikvCStringToUtf8(value));
 
-	if (strlen(utf8) < 1 || strlen(utf8) > NORIKV_MAX_NAMESPACE)
+	if (size < 1 || size > NORIKV_MAX_NAMESPACE)
 		ereport(ERROR, errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
 				errmsg("value of option \"%s\" must be 1 to %d bytes", option->name,
 					   NORIKV_MAX_NAMESPACE),
-				errdetail("It has %zu bytes in UTF-8.", strlen(utf8)));
+				errdetail("It has %zu bytes in UTF-8.", size));
 }
 
 static void

@@ -421,8 +421,14 @@ extern void NorikvBeginDecoding(NorikvDecoding *decoding);
 extern void NorikvEndDecoding(NorikvDecoding *decoding);
 /* Checked, in the database's encoding; the input itself where that is UTF-8. */
 extern norikv_slice NorikvFromUtf8(norikv_slice utf8);
+/* Both of text in the database's encoding; the input itself where that is UTF-8. */
+extern norikv_slice NorikvToUtf8(norikv_slice text);
+extern char *NorikvCStringToUtf8(const char *text);
 /* Of an instant as the store has it; 0 is NULL. */
 extern Datum NorikvTimestampFromMilliseconds(uint64 ms, bool *is_null);
+/* Of one as documents have it: milliseconds since 1970, also before. */
+extern Datum NorikvTimestampFromInstant(int64 epoch_ms);
+extern int64 NorikvMillisecondsFromTimestamp(TimestampTz instant);
 /* UTF-8 of the server's for a message: bytes that are no text become '?'. */
 extern char *NorikvTextForMessage(const char *text);
 

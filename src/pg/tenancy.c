@@ -10,12 +10,6 @@
 
 #define MAX_TENANT 64
 
-static char *
-utf8_of(const char *id)
-{
-	return pg_server_to_any((char *) id, strlen(id), PG_UTF8);
-}
-
 const char *
 NorikvTenantFault(const char *id)
 {
@@ -33,7 +27,7 @@ NorikvTenantFault(const char *id)
 	}
 	if (!pg_verifymbstr(id, strlen(id), true))
 		return "It is not text in the encoding of the database.";
-	size = strlen(utf8_of(id));
+	size = strlen(NorikvCStringToUtf8(id));
 	if (size > MAX_TENANT)
 		return psprintf("It has %zu bytes in UTF-8, the limit is %d.", size, MAX_TENANT);
 	return NULL;
@@ -42,7 +36,7 @@ NorikvTenantFault(const char *id)
 void
 NorikvAppendTenantPrefix(StringInfo prefix, const char *id)
 {
-	appendStringInfo(prefix, "tenant:%s:", utf8_of(id));
+	appendStringInfo(prefix, "tenant:%s:", NorikvCStringToUtf8(id));
 }
 
 /*

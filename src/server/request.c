@@ -68,10 +68,10 @@ check_value(engine_slice value, const char *where, char *error)
 static bool
 check_ttl(uint64_t ttl_ms, const char *where, char *error)
 {
-	if (ttl_ms <= REQUEST_MAX_TTL_MS)
+	if (ttl_ms <= WIRE_MAX_TTL_MS)
 		return true;
 	return wrong(error, "%sttl_ms is %llu; at most 100 years, %llu, are allowed", where,
-				 (unsigned long long) ttl_ms, (unsigned long long) REQUEST_MAX_TTL_MS);
+				 (unsigned long long) ttl_ms, (unsigned long long) WIRE_MAX_TTL_MS);
 }
 
 static bool

@@ -10,9 +10,6 @@
 #include "norikv.pb-c.h"
 #include "norikv_ext.pb-c.h"
 
-/* A hundred years, leap days included: no ttl is longer. */
-#define REQUEST_MAX_TTL_MS (UINT64_C(36525) * 24 * 3600 * 1000)
-
 /* Keys of one MultiGet. */
 #define REQUEST_MAX_KEYS 100000
 

@@ -19,6 +19,8 @@
 /* Streams are cut into messages of about this size, under flow control. */
 #define WIRE_CHUNK (1024 * 1024)
 #define WIRE_MAX_IDEMPOTENCY_KEY 512
+/* 100 years of 365.25 days. */
+#define WIRE_MAX_TTL_MS (INT64_C(36525) * 24 * 3600 * 1000)
 
 #define WIRE_MAX_NAMESPACE 256
 #define WIRE_MAX_VECTOR_ID 512

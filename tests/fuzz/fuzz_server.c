@@ -46,7 +46,7 @@ check_op(const engine_op *op)
 	else
 		REQUIRE(op->key.size >= 1 && op->key.size <= WIRE_MAX_KEY);
 	REQUIRE(op->value.size <= WIRE_MAX_VALUE);
-	REQUIRE(op->ttl_ms <= REQUEST_MAX_TTL_MS);
+	REQUIRE(op->ttl_ms <= WIRE_MAX_TTL_MS);
 	REQUIRE((op->ttl == ENGINE_TTL_SET) == (op->ttl_ms != 0));
 	REQUIRE(op->condition != ENGINE_IF_VERSION || op->version.index != 0);
 	REQUIRE(op->kind != ENGINE_DELETE || op->condition != ENGINE_IF_ABSENT);

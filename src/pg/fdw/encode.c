@@ -293,14 +293,6 @@ base_document(NorikvEncoder *encoder, norikv_slice old)
 }
 
 static norikv_slice
-to_utf8(norikv_slice string)
-{
-	char *utf8 = pg_server_to_any((char *) string.data, string.size, PG_UTF8);
-
-	return utf8 == string.data ? string : NORIKV_SLICE(utf8);
-}
-
-static norikv_slice
 encode_document(NorikvEncoder *encoder, norikv_slice old)
 {
 	StringInfo document = &encoder->document;
@@ -319,7 +311,7 @@ encode_document(NorikvEncoder *encoder, norikv_slice old)
 	if (document->len == 0)
 		appendStringInfoChar(document, '{');
 	appendStringInfoChar(document, '}');
-	return to_utf8((norikv_slice){document->data, document->len});
+	return NorikvToUtf8((norikv_slice){document->data, document->len});
 }
 
 /* ---- Values ---- */
@@ -339,7 +331,7 @@ encode_value(NorikvEncoder *encoder)
 	if (part->column->base_type == BYTEAOID)
 		return NorikvBytesFromDatum(value, false);
 	string = DatumGetCString(call_portably(part, value));
-	return to_utf8(NORIKV_SLICE(string));
+	return NorikvToUtf8(NORIKV_SLICE(string));
 }
 
 static norikv_slice
@@ -430,16 +422,6 @@ given_datum(TupleTableSlot *slot, AttrNumber attnum, const Bitmapset *changed,
 	return !is_null;
 }
 
-/* An instant before 1970 has passed as well as any later one. */
-static uint64
-unix_milliseconds(TimestampTz instant)
-{
-	const int64 epoch_days = POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE;
-	int64 ms = instant / 1000 + epoch_days * SECS_PER_DAY * 1000;
-
-	return Max(ms, 1);
-}
-
 NorikvExpiry
 NorikvExpiryOfRow(const NorikvTable *table, TupleTableSlot *slot,
 				  const Bitmapset *changed, uint64 *ms)
@@ -459,7 +441,8 @@ NorikvExpiryOfRow(const NorikvTable *table, TupleTableSlot *slot,
 
 		if (TIMESTAMP_IS_NOEND(instant))
 			return NORIKV_EXPIRY_NONE;
-		*ms = TIMESTAMP_IS_NOBEGIN(instant) ? 1 : unix_milliseconds(instant);
+		/* an instant before 1970 has passed as well as any later one */
+		*ms = Max(NorikvMillisecondsFromTimestamp(instant), 1);
 		return NORIKV_EXPIRY_AT;
 	}
 	return named ? NORIKV_EXPIRY_NONE : NORIKV_EXPIRY_KEEP;

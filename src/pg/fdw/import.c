@@ -157,8 +157,7 @@ make_command(const Import *import, const char *name, const NorikvGuess *guess)
 static void
 import_table(Import *import, const char *name)
 {
-	char *utf8 = pg_server_to_any((char *) name, strlen(name), PG_UTF8);
-	char *prefix = psprintf("%s%c", utf8, SEPARATOR);
+	char *prefix = psprintf("%s%c", NorikvCStringToUtf8(name), SEPARATOR);
 	MemoryContext context = AllocSetContextCreate(
 		CurrentMemoryContext, "norikv import of a table", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old_context = MemoryContextSwitchTo(context);

@@ -14,7 +14,6 @@
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "foreign/foreign.h"
-#include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 #include "utils/hsearch.h"
 #include "utils/inval.h"
@@ -265,8 +264,7 @@ check_format(NorikvTable *table, int given)
 static norikv_slice
 utf8_of(const char *string)
 {
-	char *utf8 = pg_server_to_any((char *) string, strlen(string), PG_UTF8);
-	char *copy = pstrdup(utf8);
+	char *copy = pstrdup(NorikvCStringToUtf8(string));
 
 	return NORIKV_SLICE(copy);
 }

@@ -10,17 +10,12 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
-#define MAX_TTL_MS (INT64CONST(100) * 36525 * 24 * 36000) /* 100 years */
-
 /* ---- One key ---- */
 
-static uint64
+static int64
 now_ms(void)
 {
-	const int64 epoch_us =
-		(int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
-
-	return (GetCurrentTimestamp() + epoch_us) / 1000;
+	return NorikvMillisecondsFromTimestamp(GetCurrentTimestamp());
 }
 
 uint64
@@ -43,9 +38,9 @@ NorikvChangeExpiresAt(const NorikvChange *change)
 uint64
 NorikvRemainingMs(uint64 expires_at_ms)
 {
-	int64 left = (int64) expires_at_ms - (int64) now_ms();
+	int64 left = (int64) expires_at_ms - now_ms();
 
-	return Min(Max(left, 1), MAX_TTL_MS);
+	return Min(Max(left, 1), NORIKV_MAX_TTL_MS);
 }
 
 static void

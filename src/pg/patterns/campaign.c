@@ -10,7 +10,6 @@
 #include "access/htup_details.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_type.h"
-#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
@@ -65,7 +64,7 @@ shown(const char *utf8)
 static void
 copy_name(char *to, size_t room, const char *from, const char *argument)
 {
-	from = pg_server_to_any((char *) from, strlen(from), PG_UTF8);
+	from = NorikvCStringToUtf8(from);
 	if (strlcpy(to, from, room) >= room)
 		ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				errmsg("argument \"%s\" must be at most %zu bytes, but it is %zu",

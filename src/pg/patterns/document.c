@@ -14,14 +14,12 @@
 
 #include <math.h>
 
-#include "common/int.h"
 #include "common/shortest_dec.h"
 #include "mb/pg_wchar.h"
 #include "utils/float.h"
 #include "utils/fmgrprotos.h"
 #include "utils/json.h"
 #include "utils/jsonb.h"
-#include "utils/memutils.h"
 
 #include "fdw/document.h"
 
@@ -404,15 +402,6 @@ keep_unknown(void *arg, const char *name, norikv_slice json)
 	appendBinaryStringInfo(unknown->json, json.data, json.size);
 }
 
-/* Its bytes as UTF-8. */
-static norikv_slice
-value_from_json(StringInfo json)
-{
-	char *utf8 = pg_server_to_any(json->data, json->len, PG_UTF8);
-
-	return (norikv_slice){utf8, utf8 == json->data ? json->len : strlen(utf8)};
-}
-
 bool
 NorikvTryWriteRecord(const NorikvDocumentRule *rule, const void *record,
 					 const NorikvDocument *old, norikv_slice *value)
@@ -436,7 +425,7 @@ NorikvTryWriteRecord(const NorikvDocumentRule *rule, const void *record,
 	if (json.len == 0)
 		appendStringInfoChar(&json, '{');
 	appendStringInfoChar(&json, '}');
-	*value = value_from_json(&json);
+	*value = NorikvToUtf8((norikv_slice){json.data, json.len});
 	return value->size <= NORIKV_MAX_VALUE;
 }
 
@@ -453,21 +442,4 @@ NorikvWriteRecord(const NorikvDocumentRule *rule, const void *record,
 				old != NULL ? errdetail("It would be that of key %s.",
 										NorikvShowKey(old->key)) : 0);
 	return value;
-}
-
-/* ---- Instants ---- */
-
-/* Whatever a document says: what PostgreSQL has no name for is an infinity. */
-Datum
-NorikvTimestampFromInstant(int64 epoch_ms)
-{
-	const int64 epoch_us =
-		(int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
-	TimestampTz timestamp;
-
-	if (pg_mul_s64_overflow(epoch_ms, 1000, &timestamp) ||
-		pg_sub_s64_overflow(timestamp, epoch_us, &timestamp) ||
-		!IS_VALID_TIMESTAMP(timestamp))
-		timestamp = epoch_ms < 0 ? DT_NOBEGIN : DT_NOEND;
-	return TimestampTzGetDatum(timestamp);
 }

@@ -15,7 +15,6 @@
 #include "access/htup_details.h"
 #include "catalog/pg_type.h"
 #include "funcapi.h"
-#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
@@ -95,7 +94,7 @@ set_aggregate(Aggregate *aggregate, Datum id)
 	(void) NorikvPatternKey("events:id::00000000-0000-0000-0000-000000000000", id,
 							"aggregate_id");
 	aggregate->id = TextDatumGetCString(id);
-	utf8 = pg_server_to_any(aggregate->id, strlen(aggregate->id), PG_UTF8);
+	utf8 = NorikvCStringToUtf8(aggregate->id);
 	aggregate->prefix = psprintf("events:%s:", utf8);
 	aggregate->ids = psprintf("events:id:%s:", utf8);
 	aggregate->head = NorikvPatternKey("events:meta:", id, "aggregate_id");

@@ -12,7 +12,6 @@
  */
 #include "patterns/inventory_item.h"
 
-#include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/uuid.h"
@@ -296,7 +295,7 @@ reserve_step(NorikvAttempt *attempt, void *arg)
 static norikv_slice
 request_key(FunctionCallInfo fcinfo, const char *sku)
 {
-	const char *utf8 = pg_server_to_any(sku, strlen(sku), PG_UTF8);
+	const char *utf8 = NorikvCStringToUtf8(sku);
 	const char *prefix = psprintf(REQUEST_PREFIX "%zu:%s:", strlen(utf8), utf8);
 
 	if (strlen(prefix) >= NORIKV_MAX_KEY)
@@ -356,7 +355,7 @@ typedef struct Ending
 static bool
 is_sku(const char *sku)
 {
-	const char *utf8 = pg_server_to_any(sku, strlen(sku), PG_UTF8);
+	const char *utf8 = NorikvCStringToUtf8(sku);
 
 	return utf8[0] != '\0' && strlen(utf8) <= NORIKV_MAX_KEY - strlen(ITEM_PREFIX) &&
 		   !NorikvIdIsUnder(CStringGetTextDatum(sku), "reservation");

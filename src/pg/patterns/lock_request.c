@@ -16,8 +16,6 @@
 #include "patterns/pattern.h"
 
 #define MAX_TRIES 3 /* where no answer comes, but reads are answered */
-#define MICROSECONDS_TO_UNIX_EPOCH \
-	((int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY)
 
 /* What is known after a request. */
 typedef struct Answer
@@ -78,7 +76,7 @@ NorikvLockDocument(const char *nonce, int64 token)
 	appendStringInfoString(&json, "{\"owner\":");
 	escape_json(&json, NorikvOwnerName());
 	appendStringInfo(&json, ",\"nonce\":\"%s\",\"acquiredAt\":" INT64_FORMAT, nonce,
-					 (GetCurrentTimestamp() + MICROSECONDS_TO_UNIX_EPOCH) / 1000);
+					 NorikvMillisecondsFromTimestamp(GetCurrentTimestamp()));
 	if (token != 0)
 		appendStringInfo(&json, ",\"token\":" INT64_FORMAT, token);
 	appendStringInfoChar(&json, '}');

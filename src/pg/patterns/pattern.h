@@ -102,8 +102,4 @@ extern bool NorikvIdIsUnder(Datum id, const char *word);
 /* Whether it is spelt as uuid_out does, and JavaScript. */
 extern bool NorikvIsUuid(const char *text);
 
-/* ---- instants ---- */
-
-extern Datum NorikvTimestampFromInstant(int64 epoch_ms);
-
 #endif

@@ -24,7 +24,6 @@
 
 #define STAMPS_PREFIX "ratelimit:"
 #define BUCKETS_PREFIX "ratelimit-b:"
-#define MAX_TTL_MS (INT64CONST(100) * 36525 * 24 * 36000) /* 100 years */
 
 PG_FUNCTION_INFO_V1(norikv_sql_rate_limit);
 PG_FUNCTION_INFO_V1(norikv_sql_rate_limit_peek);
@@ -91,7 +90,7 @@ decide_all(NorikvBatch *batch, NorikvWindow *window, int64 *ttl_ms)
 		counted |= decide(window, &batch->parts[i], now);
 	if (counted)
 		*ttl_ms = Min(window->uses[window->n_uses - 1].at + longest - now.earliest + 1,
-					  MAX_TTL_MS);
+					  NORIKV_MAX_TTL_MS);
 	return counted;
 }
 

@@ -18,7 +18,6 @@
 
 #define KEY_PREFIX "session:"
 #define DEFAULT_TTL_MS 3600000
-#define MAX_TTL_MS (INT64CONST(100) * 36525 * 24 * 36000) /* 100 years */
 
 PG_FUNCTION_INFO_V1(norikv_sql_session_create);
 PG_FUNCTION_INFO_V1(norikv_sql_session_get);
@@ -134,7 +133,7 @@ ttl_of(const Session *session, const NorikvDocument *document)
 
 	if (ttl_ms <= 0)
 		ttl_ms = (int64) document->expires_at_ms - session->last_accessed_at;
-	return ttl_ms > 0 && ttl_ms <= MAX_TTL_MS ? ttl_ms : DEFAULT_TTL_MS;
+	return ttl_ms > 0 && ttl_ms <= NORIKV_MAX_TTL_MS ? ttl_ms : DEFAULT_TTL_MS;
 }
 
 /*

@@ -23,7 +23,6 @@
 #include "commands/dbcommands.h"
 #include "commands/extension.h"
 #include "executor/spi.h"
-#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
@@ -306,8 +305,7 @@ stand_again(void)
 	NorikvPlanFor(connection, column(3), plan);
 	if (NorikvCampaignFind(plan, &serial, &pending) != NULL)
 		return;
-	copy_column(4, pg_server_to_any(column(4), strlen(column(4)), PG_UTF8), plan->node,
-				sizeof(plan->node));
+	copy_column(4, NorikvCStringToUtf8(column(4)), plan->node, sizeof(plan->node));
 	ttl = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 5, &is_null);
 	plan->ttl_ms = NorikvMillisecondsFromInterval(DatumGetIntervalP(ttl), "ttl");
 	if (plan->ttl_ms < NORIKV_SHORTEST_LEASE_MS)
