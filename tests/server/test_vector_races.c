@@ -31,6 +31,8 @@ typedef struct race
 	vector_index *index;
 	float	   *vectors;
 	_Atomic int looks;			/* searches for everything that are still to be made */
+	_Atomic unsigned searches;
+	_Atomic unsigned missed;	/* of those, by the graph */
 	_Atomic bool stop;
 	_Atomic unsigned writers;
 } race;
@@ -113,7 +115,10 @@ search_all(race *r, const float *values)
 	vector_matches_free(&matches);
 }
 
-/* The vector of a fixed id, asked for, is at distance 0; ids are not repeated. */
+/*
+ * The vector of a fixed id, asked for, is at distance 0, but for the few that a graph
+ * leads to only with a wider beam; ids are not repeated.
+ */
 static void
 search_near(race *r, uint32_t number)
 {
@@ -122,7 +127,8 @@ search_near(race *r, uint32_t number)
 
 	assert_int_equal(vector_index_search(r->index, &query, 20, &matches, NULL), VECTOR_OK);
 	assert_int_equal(matches.count, 20);
-	assert_true(matches.items[0].distance == 0);
+	r->searches++;
+	r->missed += matches.items[0].distance != 0;
 	for (int i = 1; i < 20; i++)
 	{
 		assert_true(matches.items[i].distance >= matches.items[i - 1].distance);
@@ -186,6 +192,8 @@ race_with(vector_workers *workers, vector_index_type type, int looks)
 		pthread_join(writers[i], NULL);
 	for (int i = 0; i < 2; i++)
 		pthread_join(others[i], NULL);
+
+	assert_true(r.missed <= (type == VECTOR_HNSW ? r.searches / 200 : 0));
 
 	/* What is deleted while the index is rebuilt again and again stays deleted. */
 	for (uint32_t i = FIXED; i < FIXED + MOVING; i++)
