@@ -159,10 +159,10 @@ count_tap()
 {
 	local name=$1 status=$2 seconds=$3 log=$logs/${1//\//-}.log
 	local good bad skips why
-	skips=$(grep -ciE '^(not )?ok [0-9]+.*# skip|^1\.\.0 # skip' "$log" || true)
-	good=$(grep -E '^ok [0-9]+' "$log" | grep -cviE '# (skip|todo)' || true)
-	bad=$(grep -E '^not ok [0-9]+' "$log" | grep -cviE '# (skip|todo)' || true)
-	why=$(grep -E '^not ok [0-9]+' "$log" | grep -viE '# (skip|todo)' |
+	skips=$(grep -caiE '^(not )?ok [0-9]+.*# skip|^1\.\.0 # skip' "$log" || true)
+	good=$(grep -aE '^ok [0-9]+' "$log" | grep -cviE '# (skip|todo)' || true)
+	bad=$(grep -aE '^not ok [0-9]+' "$log" | grep -cviE '# (skip|todo)' || true)
+	why=$(grep -aE '^not ok [0-9]+' "$log" | grep -viE '# (skip|todo)' |
 		sed 's/^not ok [0-9]* - //' | head -n 5 | paste -sd ';' || true)
 	if [ "$status" -ne 0 ] && { [ "$bad" -eq 0 ] || [ "$status" -ge 124 ]; }; then
 		bad=$((bad + 1))
@@ -291,9 +291,9 @@ run_regress()
 		--inputdir="$work/$kind" --outputdir="$work/$kind" --dbname="$database" \
 		--encoding=UTF8 --no-locale "$@" || status=$?
 	# PostgreSQL 16 and later speak the Test Anything Protocol here.
-	good=$(grep -cE '^ok [0-9]+|\.\.\. ok( |$)' "$log" || true)
-	bad=$(grep -cE '^not ok [0-9]+|\.\.\. FAILED' "$log" || true)
-	why=$(grep -E '^not ok [0-9]+|\.\.\. FAILED' "$log" | awk '{print ($1 == "not") ? $5 : $2}' |
+	good=$(grep -caE '^ok [0-9]+|\.\.\. ok( |$)' "$log" || true)
+	bad=$(grep -caE '^not ok [0-9]+|\.\.\. FAILED' "$log" || true)
+	why=$(grep -aE '^not ok [0-9]+|\.\.\. FAILED' "$log" | awk '{print ($1 == "not") ? $5 : $2}' |
 		paste -sd ' ' || true)
 	if [ "$status" -ne 0 ]; then
 		cat "$work/$kind/regression.diffs" "$work/$kind/log/postmaster.log" >>"$log" 2>/dev/null || true
@@ -337,7 +337,7 @@ keep_tap_logs()
 	rm -rf "$kept"
 	mkdir -p "$kept"
 	find "$2" -path '*/log/*' -type f -exec cp {} "$kept/" \;
-	grep -v '^ok ' "$kept"/regress_log_* 2>/dev/null | tail -n 20 >>"$kept.log" || true
+	grep -av '^ok ' "$kept"/regress_log_* 2>/dev/null | tail -n 20 >>"$kept.log" || true
 }
 
 # Every TAP file of a directory below tests.
@@ -358,6 +358,8 @@ tap_files()
 			perl -I "$pgxs_test/perl" -I "$work/tests/tap" "$work/$file" || status=$?
 		if [ "$status" -ne 0 ]; then
 			keep_tap_logs "$kind-$name" "$dir"
+			# One that was ended for its time leaves its servers.
+			stop_postgres_under "$dir"
 		fi
 		count_tap "$kind/$name" "$status" $((SECONDS - start))
 		rm -rf "$dir"
