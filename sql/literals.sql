@@ -73,3 +73,34 @@ PREPARE q AS SELECT ordinality, key, value FROM norikv.mget($1);
 SELECT parameter_types FROM pg_prepared_statements WHERE name = 'q';
 EXECUTE q('{lit:p}');
 DEALLOCATE ALL;
+
+-- The patterns' calls, all arguments by position
+SELECT norikv.counter_init('lit', '1'), norikv.counter_add('lit', '1', NULL), norikv.counter_set('lit', '5'),
+       norikv.sharded_counter_add('lit', '1', '2'), norikv.sharded_counter_get('lit', '2');
+SELECT norikv.lock('lit', '10 s', '1 s') AS token \gset
+SELECT norikv.renew_lock('lit', :token, '10 s'), norikv.lock_holder('lit') IS NOT NULL AS held, norikv.unlock('lit', :token),
+       norikv.xact_lock('lit', '10 s', '1 s') = norikv.try_xact_lock('lit', '10 s') AS xact, norikv.try_lock('lit', '10 s') > 0 AS try;
+SELECT norikv.unlock('lit', token) FROM norikv.locks_held WHERE name = 'lit';
+SELECT norikv.fence('lit', '1'), norikv.fence_reset('lit');
+SELECT norikv.campaign('lit', 'node', '10 s', 'SELECT 1', 'SELECT 1'), norikv.resign('lit');
+SELECT (norikv.elect('lit-2', 'node', '10 s')).is_leader, norikv.is_leader('lit-2'), norikv.leader('lit-2'), norikv.resign('lit-2');
+SELECT norikv.run_once('lit', '1 hour', 'SELECT 1');
+SELECT norikv.session_validate(norikv.session_create('u', 'e', '{a,b}', '1 h')), norikv.session_destroy(norikv.session_create('u', 'e', ARRAY['a']));
+SELECT norikv.inventory_create('lit', '5'), norikv.inventory_restock('lit', '1'), norikv.inventory_reserve('lit', '1', '1 h', 'k') IS NOT NULL AS reserved,
+       norikv.inventory_available('lit');
+SELECT (norikv.rate_limit('lit', '5', '1 h', '1')).remaining, (norikv.rate_limit_peek('lit', '5', '1 h')).remaining, norikv.rate_limit_reset('lit');
+SELECT norikv.cache_put('lit', 'v', '1 h') IS NOT NULL AS put, norikv.cache_put('lit', 'v') IS NOT NULL AS put, norikv.cache_get('lit'),
+       norikv.cache_put('lit', '{}'::jsonb) IS NOT NULL AS put, norikv.cache_get('lit'), norikv.cache_invalidate('lit'), norikv.cache_delete('lit');
+SELECT (norikv.event_append('lit', 't', '{}', '0', '00000000-0000-4000-8000-000000000001')).version;
+SELECT version FROM norikv.events('lit', '0');
+SELECT norikv.tenant_create('lit', 'n', 'free') ->> 'id' AS id, norikv.tenant_get('lit') ->> 'plan' AS plan,
+       norikv.tenant_put('lit', 'k', 'v', '1 h', 'any', 'no', NULL) IS NOT NULL AS put, norikv.tenant_put('lit', 'k', '\x76'::bytea) IS NOT NULL AS put,
+       norikv.tenant_get('lit', 'k'), norikv.tenant_get('lit', 'k', 'strong'), (norikv.tenant_usage('lit')).keys,
+       norikv.tenant_delete('lit', 'k', 'any', 'lit-3'), norikv.tenant_delete('lit', 'k');
+PREPARE p AS SELECT norikv.counter_add($1, $2), norikv.lock($3, $4, $5), norikv.session_create($6, $7, $8, $9), norikv.inventory_reserve($10, $11, $12, $13),
+	norikv.rate_limit($14, $15, $16), norikv.cache_put($17, $18, $19), norikv.event_append($20, $21, $22, $23, $24), norikv.tenant_put($25, $26, $27),
+	norikv.tenant_get($28), norikv.tenant_get($28, $29), norikv.tenant_delete($28, $29), norikv.run_once($30, $31, $32), norikv.campaign($33, $34, $35, $36, $37);
+SELECT parameter_types FROM pg_prepared_statements WHERE name = 'p';
+DEALLOCATE ALL;
+DO $$ BEGIN WHILE EXISTS (SELECT FROM norikv.locks_held) LOOP PERFORM pg_sleep(0.01); END LOOP; END $$;
+SELECT count(norikv.delete(key)) > 0 AS cleaned FROM norikv.scan(keys_only => true) WHERE key ~ '(^|:)lit' OR key LIKE 'session:%';
