@@ -1,5 +1,5 @@
-# For scripts/test and scripts/mutants: runs one test program after the other
-# under a time limit, reads what it says, and counts.
+# For scripts/test: runs one test program after the other under a time limit, reads
+# what it says, and counts. scripts/bench and scripts/demo build by it, too.
 
 logs=$checkout/build/test-logs
 passed=0
@@ -285,7 +285,6 @@ run_regress()
 	local good bad why
 	shift 3
 	[ $# -gt 0 ] || return 0
-	# Word splitting is what the make variable is for.
 	as_postgres_logged "$kind-all" "$program_limit" "$pgxs_test/$program" --bindir="$pg_bin" \
 		--temp-instance="$work/$kind/instance" --temp-config="$work/$kind/postgresql.conf" \
 		--inputdir="$work/$kind" --outputdir="$work/$kind" --dbname="$database" \

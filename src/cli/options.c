@@ -130,7 +130,10 @@ cli_parse_key(const cli_options *options, const char *text, norikv_slice *key)
 	char	   *bytes = malloc(size + 1);
 
 	if (bytes == NULL)
+	{
+		fprintf(stderr, "norikv: out of memory\n");
 		return false;
+	}
 	*key = (norikv_slice) {bytes, size};
 	if (!options->hex)
 	{

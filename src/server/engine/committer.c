@@ -204,7 +204,7 @@ wait_for_work(committer *self)
 	if (self->more_to_sweep || self->more_to_count)
 		return;
 	if (self->deferred != NULL)
-		wake_ms = committer_now_ms() + DEFERRED_MS;
+		wake_ms = monotonic_ms() + DEFERRED_MS;
 	until.tv_sec = (time_t) (wake_ms / 1000);
 	until.tv_nsec = (long) (wake_ms % 1000) * 1000000;
 	self->waiting = true;

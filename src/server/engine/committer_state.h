@@ -67,8 +67,6 @@ extern void committer_extend_time(committer *self);
 extern void committer_write_swept(committer *self);
 /* At the limit of remembered answers: those that have expired go at once. */
 extern void committer_reclaim_records(committer *self);
-/* Milliseconds since some instant: for durations only. */
-extern uint64_t committer_now_ms(void);
 /* What is due between batches. */
 extern void committer_tick(committer *self);
 

@@ -6,7 +6,6 @@
 #include "committer_state.h"
 
 #include <inttypes.h>
-#include <time.h>
 
 #include "meta.h"
 #include "reserve.h"
@@ -16,15 +15,6 @@
 #define RETRY_MS 1000
 #define RECLAIM_MS 10000
 #define ROOM_MS 30000
-
-uint64_t
-committer_now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t) now.tv_sec * 1000 + (uint64_t) now.tv_nsec / 1000000;
-}
 
 /* ---- After a failed write ---- */
 
@@ -74,7 +64,7 @@ reopen(committer *self)
 	bool		was_broken = self->broken;
 	engine_status status;
 
-	self->next_retry_ms = committer_now_ms() + RETRY_MS;
+	self->next_retry_ms = monotonic_ms() + RETRY_MS;
 	slot_cache_clear(self->slots);
 	self->broken = !self->options.table->methods->reopen(self->options.table, &status) ||
 		!read_back(self, &status);
@@ -244,7 +234,7 @@ is_room_again(const committer *self)
 static void
 try_to_leave_failure(committer *self)
 {
-	uint64_t	now = committer_now_ms();
+	uint64_t	now = monotonic_ms();
 
 	if (now < self->next_retry_ms)
 		return;
@@ -277,7 +267,7 @@ try_to_leave_failure(committer *self)
 void
 committer_tick(committer *self)
 {
-	uint64_t	now = committer_now_ms();
+	uint64_t	now = monotonic_ms();
 
 	if (self->more_to_count && !self->broken)
 		count_step(self);

@@ -12,15 +12,6 @@
 
 /* ---- Heartbeats ---- */
 
-static uint64_t
-monotonic_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t) now.tv_sec * 1000 + (uint64_t) now.tv_nsec / 1000000;
-}
-
 /* It is told something now. */
 void
 watch_put_off_beat(engine_watch *watch)

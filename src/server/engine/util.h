@@ -64,6 +64,10 @@ extern const char *slice_show(engine_slice key, char *buffer, size_t size);
 
 extern bool utf8_valid(engine_slice text);
 
+/* By CLOCK_MONOTONIC, since some instant: for durations only. */
+extern uint64_t monotonic_ns(void);
+extern uint64_t monotonic_ms(void);
+
 /* A new UUID, version 4, as text. */
 extern void random_uuid(char text[37]);
 

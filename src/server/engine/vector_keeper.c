@@ -9,8 +9,10 @@
 #include "vector_space.h"
 
 #define TICK_MS 1000
-/* A snapshot is made when a fifth of it would be read again, though not twice within
- * a minute; and sooner or later anyway. */
+/*
+ * A snapshot is made when a fifth of it would be read again, though not twice within
+ * a minute; and sooner or later anyway.
+ */
 #define SNAPSHOT_SHARE 5
 #define SNAPSHOT_MIN_CHANGES 1000
 #define SNAPSHOT_SOONEST_MS 60000
@@ -27,15 +29,6 @@ struct vector_keeper
 	atomic_bool closing;
 	vector_space *buried;
 };
-
-static uint64_t
-now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t) now.tv_sec * 1000 + (uint64_t) now.tv_nsec / 1000000;
-}
 
 static bool
 snapshot_is_due(vector_space *self, uint64_t now)
@@ -58,7 +51,7 @@ snapshot_is_due(vector_space *self, uint64_t now)
 static void
 keep(vector_keeper *self, vector_space *space)
 {
-	uint64_t	now = now_ms();
+	uint64_t	now = monotonic_ms();
 
 	if (space->saved_ms == 0)
 		space->saved_ms = now;
@@ -74,7 +67,7 @@ keep(vector_keeper *self, vector_space *space)
 			if (!snapshot_is_due(space, now))
 				break;
 			vector_snapshot_save(space);
-			space->saved_ms = now_ms();
+			space->saved_ms = monotonic_ms();
 			break;
 		case ENGINE_INDEX_TOO_LARGE:
 			break;

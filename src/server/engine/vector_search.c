@@ -7,7 +7,6 @@
  * vectors by id reads the store, as getting keys does.
  */
 #include <stdlib.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "vector_space.h"
@@ -53,15 +52,6 @@ struct vector_pool
 #define BRIEF_BYTES (512 * 1024)
 #define GRAPH_FROM 10000
 
-static uint64_t
-now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t) now.tv_sec * 1000000000 + (uint64_t) now.tv_nsec;
-}
-
 static bool
 is_brief(const vector_space *space, const engine_search *search)
 {
@@ -88,7 +78,7 @@ may_run_here(vector_pool *self, const vector_space *space, const engine_search *
 
 	if (!search->here || atomic_load(&self->under_way) > 0)
 		return false;
-	now = now_ns();
+	now = monotonic_ns();
 	if (now < atomic_load(&self->crowded_until_ns))
 		return false;
 	if (now - atomic_load(&self->here_ended_ns) < CROWD_GAP_NS)
@@ -222,7 +212,7 @@ static void
 run_here(vector_pool *self, job *only)
 {
 	run(only);
-	atomic_store(&self->here_ended_ns, now_ns());
+	atomic_store(&self->here_ended_ns, monotonic_ns());
 }
 
 static void
