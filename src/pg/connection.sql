@@ -21,7 +21,8 @@ COMMENT ON FOREIGN DATA WRAPPER norikv IS 'NoriKV key-value stores';
 CREATE FUNCTION ping(server name DEFAULT NULL) RETURNS interval
 AS 'MODULE_PATHNAME', 'norikv_sql_ping'
 LANGUAGE C VOLATILE PARALLEL RESTRICTED;
-COMMENT ON FUNCTION ping(name) IS 'the time of one round trip to the server';
+COMMENT ON FUNCTION ping(name)
+IS 'the time of one round trip to the server; NULL: the one that norikv.server names';
 
 CREATE FUNCTION server_info(server name DEFAULT NULL,
 	OUT name text, OUT version text, OUT engine text, OUT store_id text, OUT nodes text,
