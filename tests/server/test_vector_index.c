@@ -375,62 +375,6 @@ duplicates_hide_nobody(void **state)
 	free(queries);
 }
 
-/* Pages of a cursor have every id once, whatever the graph missed. */
-static void
-cursors_go_on_to_the_end(void **state)
-{
-	enum { N = GRAPH, WIDTH = 16 };
-	vector_workers *workers = vector_workers_start(2);
-	vector_index *index = make_index(VECTOR_COSINE, VECTOR_HNSW, WIDTH, workers);
-	float	   *vectors = vectors_clustered(6, 0, N, WIDTH, 50);
-	vector_query query = {.values = vectors, .ef = 10};
-	bool	   *seen = calloc(N, sizeof(bool));
-	vector_cursor *cursor;
-	vector_matches matches;
-	size_t		total = 0;
-	double		last = -1;
-	size_t		k = 10;
-
-	(void) state;
-	for (uint32_t i = 0; i < N; i++)
-		put(index, i, 1, vectors + i * WIDTH);
-	assert_int_equal(vector_index_settle(index, false), VECTOR_OK);
-	cursor = vector_cursor_open(index, &query, NULL);
-	for (int page = 0;; page++)
-	{
-		assert_int_equal(vector_cursor_next(cursor, k, &matches, NULL), VECTOR_OK);
-		assert_int_equal(matches.exact, page > 0);
-		for (size_t i = 0; i < matches.count; i++)
-		{
-			uint32_t	number = number_of(&matches.items[i]);
-
-			assert_false(seen[number]);
-			seen[number] = true;
-			/* From the second exact page on, nothing nearer can come. */
-			assert_true(page < 2 || matches.items[i].distance >= last);
-			if (page > 0)
-				last = matches.items[i].distance;
-		}
-		total += matches.count;
-		vector_matches_free(&matches);
-		/* What was returned is not returned again, also when it is put again. */
-		if (page == 1)
-			put(index, 0, 2, vectors + WIDTH);
-		if (total == N || matches.count > N)
-			break;
-		k *= 2;
-	}
-	assert_int_equal(vector_cursor_next(cursor, 10, &matches, NULL), VECTOR_OK);
-	assert_int_equal(matches.count, 0);
-	vector_matches_free(&matches);
-	assert_true(vector_cursor_bytes(cursor) > N * 16);
-	vector_cursor_close(cursor);
-	vector_index_destroy(index);
-	vector_workers_stop(workers);
-	free(vectors);
-	free(seen);
-}
-
 /* What is dead is taken out by itself: nobody asks for it. */
 static void
 wait_until_at_rest(vector_index *index)
@@ -539,7 +483,6 @@ main(void)
 		cmocka_unit_test(ties_are_ordered_by_id),
 		cmocka_unit_test(recall_is_what_is_promised),
 		cmocka_unit_test(duplicates_hide_nobody),
-		cmocka_unit_test(cursors_go_on_to_the_end),
 		cmocka_unit_test(churn_costs_neither_recall_nor_memory),
 		cmocka_unit_test(memory_is_foretold),
 	};

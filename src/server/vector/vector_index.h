@@ -196,26 +196,6 @@ extern vector_code vector_index_search(vector_index *index, const vector_query *
 									   vector_status *status);
 extern void vector_matches_free(vector_matches *matches);
 
-/*
- * A search that goes on. The first page is that of vector_index_search. Each later
- * one is exact: the next k among all that no page had, so the first of them may
- * have a lower distance than the last page's last, where the graph missed one. A page
- * of fewer than k is the last. An id is in one page at most, also if it is put
- * again meanwhile.
- *
- * Each later page reads every vector once: ask for growing pages. The cursor keeps
- * no vectors and holds up nothing; the ids of its pages are in its memory. It
- * belongs to one thread at a time, and ends before its index.
- */
-typedef struct vector_cursor vector_cursor;
-
-extern vector_cursor *vector_cursor_open(vector_index *index, const vector_query *query,
-										 vector_status *status);
-extern vector_code vector_cursor_next(vector_cursor *cursor, size_t k,
-									  vector_matches *matches, vector_status *status);
-extern uint64_t vector_cursor_bytes(const vector_cursor *cursor);
-extern void vector_cursor_close(vector_cursor *cursor);
-
 typedef struct vector_index_stats
 {
 	uint64_t	count;			/* vectors there are */

@@ -79,15 +79,11 @@ extern bool vector_rebuild(vector_index *index);
 
 /* ---- vector_search.c ---- */
 
-typedef bool (*vector_left_out) (const void *arg, const char *id, size_t id_size);
-
 typedef struct vector_search_options
 {
 	const vector_query *query;
 	size_t		k;
 	bool		exact;
-	vector_left_out left_out;	/* of an exact search; NULL: nothing */
-	const void *left_out_arg;
 } vector_search_options;
 
 extern vector_code vector_search(vector_index *index, const vector_search_options *options,

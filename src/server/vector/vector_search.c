@@ -95,12 +95,8 @@ static void
 offer(search *s, float distance, uint32_t slot)
 {
 	candidate	offered = {distance, slot};
-	const vector_slot *row = &s->rows->slots[slot];
 
 	if (s->n == s->most && !after(s, &s->candidates[0], &offered))
-		return;
-	if (s->options->left_out &&
-		s->options->left_out(s->options->left_out_arg, row->id, row->id_size))
 		return;
 	if (s->n < s->most)
 	{

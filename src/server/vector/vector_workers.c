@@ -135,12 +135,6 @@ vector_workers_stop(vector_workers *workers)
 	free(workers);
 }
 
-unsigned
-vector_workers_count(const vector_workers *workers)
-{
-	return workers->n_threads;
-}
-
 void
 vector_workers_submit(vector_workers *workers, vector_task *task, unsigned delay_ms)
 {

@@ -27,6 +27,4 @@ extern void vector_workers_submit(vector_workers *workers, vector_task *task,
 /* Takes it back, and waits where it runs. It must not be submitted meanwhile. */
 extern void vector_workers_cancel(vector_workers *workers, vector_task *task);
 
-extern unsigned vector_workers_count(const vector_workers *workers);
-
 #endif
