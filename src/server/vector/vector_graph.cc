@@ -36,33 +36,20 @@ constexpr uint64_t NO_ENTRY = UINT64_MAX;
 constexpr size_t MAX_LINKS = 2 * VECTOR_MAX_M;
 constexpr size_t LINE = 64;
 
-struct Farther
-{
-	bool operator()(const vector_near &a, const vector_near &b) const
-	{
-		return a.distance < b.distance;
-	}
-};
-
-struct Nearer
-{
-	bool operator()(const vector_near &a, const vector_near &b) const
-	{
-		return a.distance > b.distance;
-	}
-};
-
 /* What one search or link needs of memory; kept for the next one. */
 struct Scratch
 {
 	std::vector<uint16_t> visited;	/* tag: seen by this search */
 	uint16_t	tag = 0;
-	std::vector<vector_near> found; /* a heap, the farthest first */
-	std::vector<vector_near> open;	/* a heap, the nearest first */
+	vector_beam beam = {};
 	Scratch    *next = nullptr;
 
-	void begin(size_t capacity)
+	~Scratch() { vector_beam_free(&beam); }
+
+	void begin(size_t capacity, size_t width)
 	{
+		if (!vector_beam_begin(&beam, width))
+			throw std::bad_alloc();
 		if (visited.size() < capacity)
 		{
 			std::vector<uint16_t>(capacity).swap(visited);
@@ -73,8 +60,12 @@ struct Scratch
 			std::fill(visited.begin(), visited.end(), 0);
 			tag = 1;
 		}
-		found.clear();
-		open.clear();
+	}
+
+	void add(float distance, tableint slot, unsigned is)
+	{
+		if (!vector_beam_add(&beam, distance, slot, is))
+			throw std::bad_alloc();
 	}
 };
 
@@ -222,7 +213,7 @@ private:
 	template <bool linking>
 	void search_layer(const void *point, tableint from, int layer, size_t ef, Scratch &s);
 	template <bool linking>
-	void take(Scratch &s, float d, tableint slot, size_t ef) const;
+	void take(Scratch &s, float d, tableint slot) const;
 	void allocate_upper(tableint slot, unsigned level);
 
 	size_t		point_size_;
@@ -266,6 +257,8 @@ Graph::descend(const void *point, tableint from, int layer, int down_to)
 		{
 			size_t		n = neighbours<linking>(from, layer, links);
 
+			for (size_t i = 0; i < n; i++)
+				fetch(links[i]);
 			moved = false;
 			for (size_t i = 0; i < n; i++)
 			{
@@ -284,58 +277,40 @@ Graph::descend(const void *point, tableint from, int layer, int down_to)
 }
 
 /*
- * The row becomes one of the ef found, if it is near enough and alive. A search finds
- * its twins with it: they have no links of their own.
+ * A row that is near enough leads on, and is found if it is alive. A search finds its
+ * twins with it: they have no links of their own.
  */
 template <bool linking>
 inline void
-Graph::take(Scratch &s, float d, tableint slot, size_t ef) const
+Graph::take(Scratch &s, float d, tableint slot) const
 {
-	for (;;)
+	s.add(d, slot, live(slot) ? VECTOR_LEADS | VECTOR_FOUND : VECTOR_LEADS);
+	while (!linking && vector_beam_wants(&s.beam, d))
 	{
-		if (live(slot))
-		{
-			if (s.found.size() >= ef && d >= s.found.front().distance)
-				return;
-			s.found.push_back({d, slot});
-			std::push_heap(s.found.begin(), s.found.end(), Farther());
-			if (s.found.size() > ef)
-			{
-				std::pop_heap(s.found.begin(), s.found.end(), Farther());
-				s.found.pop_back();
-			}
-		}
-		if (linking)
-			return;
 		slot = __atomic_load_n(&rows_.twins[slot], __ATOMIC_ACQUIRE);
 		if (slot == VECTOR_NO_SLOT)
-			return;
+			break;
+		if (live(slot))
+			s.add(d, slot, VECTOR_FOUND);
 	}
 }
 
-/* Leaves the nearest in s.found. Dead rows lead on, and are not found. */
+/* Leaves the nearest in s.beam.found. Dead rows lead on, and are not found. */
 template <bool linking>
 void
 Graph::search_layer(const void *point, tableint from, int layer, size_t ef, Scratch &s)
 {
 	tableint	links[MAX_LINKS];
-	float		d = distance(point, from);
+	tableint	guess;
 
-	s.begin(max_elements_);
+	s.begin(max_elements_, ef);
 	s.visited[from] = s.tag;
-	s.open.push_back({d, from});
-	take<linking>(s, d, from, ef);
-	while (!s.open.empty())
+	take<linking>(s, distance(point, from), from);
+	while (vector_beam_next(&s.beam, &from))
 	{
-		vector_near nearest = s.open.front();
-		size_t		n;
+		size_t		n = neighbours<linking>(from, layer, links);
 		size_t		fresh = 0;
 
-		if (s.found.size() >= ef && nearest.distance > s.found.front().distance)
-			break;
-		std::pop_heap(s.open.begin(), s.open.end(), Nearer());
-		s.open.pop_back();
-		n = neighbours<linking>(nearest.slot, layer, links);
 		for (size_t i = 0; i < n; i++)
 		{
 			uint16_t   &tag = s.visited[links[i]];
@@ -346,18 +321,20 @@ Graph::search_layer(const void *point, tableint from, int layer, size_t ef, Scra
 			fetch(links[i]);
 			links[fresh++] = links[i];
 		}
+		if (vector_beam_guess(&s.beam, &guess))
+			fetch_links(guess);
 		for (size_t i = 0; i < fresh; i++)
 		{
-			d = distance(point, links[i]);
-			if (s.found.size() >= ef && d >= s.found.front().distance)
+			float		d = distance(point, links[i]);
+
+			if (!vector_beam_wants(&s.beam, d))
 				continue;
-			s.open.push_back({d, links[i]});
-			std::push_heap(s.open.begin(), s.open.end(), Nearer());
-			if (s.open.front().slot == links[i])
-				fetch_links(links[i]);
-			take<linking>(s, d, links[i], ef);
+			take<linking>(s, d, links[i]);
+			if (vector_beam_guess(&s.beam, &guess) && guess == links[i])
+				fetch_links(guess);
 		}
 	}
+	vector_beam_end(&s.beam);
 }
 
 void
@@ -403,9 +380,11 @@ Graph::link(tableint slot)
 			search_layer<true>(point, at, layer, ef_construction_, *lease);
 			std::vector<std::pair<float, tableint>> near;
 
-			near.reserve((*lease).found.size() + 1);
-			for (const vector_near &found : (*lease).found)
-				near.emplace_back(found.distance, found.slot);
+			const vector_nears &found = (*lease).beam.found;
+
+			near.reserve(found.n + 1);
+			for (size_t i = 0; i < found.n; i++)
+				near.emplace_back(found.items[i].distance, found.items[i].slot);
 			/* Everything near is dead: a dead neighbour is better than none. */
 			if (near.empty())
 				near.emplace_back(distance(point, at), at);
@@ -433,8 +412,8 @@ Graph::search(const void *point, uint32_t ef, vector_near *found, uint32_t *n_fo
 	tableint	from = descend<false>(point, (tableint) entry, (int) (entry >> 32), 0);
 
 	search_layer<false>(point, from, 0, ef, *lease);
-	std::copy((*lease).found.begin(), (*lease).found.end(), found);
-	*n_found = (uint32_t) (*lease).found.size();
+	std::copy_n((*lease).beam.found.items, (*lease).beam.found.n, found);
+	*n_found = (uint32_t) (*lease).beam.found.n;
 }
 
 void

@@ -8,6 +8,7 @@
 #ifndef NORIKVD_VECTOR_GRAPH_H
 #define NORIKVD_VECTOR_GRAPH_H
 
+#include "vector_beam.h"
 #include "vector_distance.h"
 
 #ifdef __cplusplus
@@ -35,12 +36,6 @@ typedef struct vector_graph_options
 	uint32_t	m;
 	uint32_t	ef_construction;
 } vector_graph_options;
-
-typedef struct vector_near
-{
-	float		distance;
-	uint32_t	slot;
-} vector_near;
 
 /* Bytes that layer 0's links take in a row. */
 static inline size_t

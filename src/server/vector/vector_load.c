@@ -121,7 +121,7 @@ load_header(loader *l, const vector_index_options *options)
 		h->dimensions != options->dimensions || h->m != options->m ||
 		h->row_size != l->rows->row_size)
 		return refuse(l, "it is of an index with other parameters");
-	if (h->n_linked > h->n_rows || h->n_rows >= VECTOR_NO_SLOT ||
+	if (h->n_linked > h->n_rows || h->n_rows > VECTOR_MAX_ROWS ||
 		(h->n_linked > 0 && h->type != VECTOR_HNSW) ||
 		(uint64_t) h->n_rows * h->row_size > l->left)
 		return refuse(l, "its numbers contradict each other");

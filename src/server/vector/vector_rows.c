@@ -101,6 +101,8 @@ next_capacity(const vector_rows *rows, uint64_t needed)
 	capacity += capacity < SMALL_CAPACITY ? capacity : capacity / 4;
 	if (capacity < FIRST_CAPACITY)
 		capacity = FIRST_CAPACITY;
+	if (capacity > VECTOR_MAX_ROWS)
+		capacity = VECTOR_MAX_ROWS;
 	return capacity < needed ? needed : capacity;
 }
 
@@ -188,7 +190,7 @@ grow(vector_rows *rows, uint64_t needed)
 	uint32_t   *twins = NULL;
 	bool		moved = false;
 
-	if (capacity >= VECTOR_NO_SLOT)
+	if (capacity > VECTOR_MAX_ROWS)
 		return false;
 	slots = malloc(capacity * sizeof(*slots));
 	states = calloc(capacity, 1);
@@ -280,7 +282,7 @@ vector_rows_reserve(vector_rows *rows, size_t n, size_t id_bytes)
 {
 	uint64_t	needed = (uint64_t) atomic_load(&rows->n_rows) + n;
 
-	if (n >= VECTOR_NO_SLOT || needed >= VECTOR_NO_SLOT)
+	if (n > VECTOR_MAX_ROWS || needed > VECTOR_MAX_ROWS)
 		return false;
 	return (needed <= rows->capacity || grow(rows, needed)) &&
 		grow_map(rows, &rows->ids, (uint32_t) needed) &&
