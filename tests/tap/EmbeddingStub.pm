@@ -144,6 +144,16 @@ sub fault
 	return;
 }
 
+sub http_date
+{
+	my ($time) = @_;
+	my @gm = gmtime $time;
+	my $day = (qw(Sun Mon Tue Wed Thu Fri Sat))[ $gm[6] ];
+	my $month = (qw(Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec))[ $gm[4] ];
+	return sprintf('%s, %02d %s %d %02d:%02d:%02d GMT',
+		$day, $gm[3], $month, $gm[5] + 1900, @gm[ 2, 1, 0 ]);
+}
+
 sub refusal
 {
 	my ($status, $message, @headers) = @_;
@@ -177,7 +187,9 @@ sub answer
 	my @refused = $self->fault($request);
 	return refusal(@refused) if @refused;
 	return refusal(429, 'slow down', 'Retry-After: 1') if $path eq 'limited' && $number < 2;
-	return refusal(429, 'slow down', 'Retry-After: 3600') if $path eq 'exhausted';
+	return refusal(429, 'slow down', 'Retry-After: ' . http_date(time + 2)) if $path eq 'dated' && $number < 1;
+	return refusal(503, 'come back', 'Retry-After: 2') if $path eq 'later' && $number < 1;
+	return refusal(429, 'slow down', 'Retry-After: 3600') if $path =~ /^(?:exhausted|patient)$/;
 	return refusal(503, 'starting') if $path eq 'starting' && $number < 2;
 	return refusal(500, 'out of order') if $path eq 'broken';
 	return refusal(400, "bad: $request->{headers}{authorization}") if $path eq 'echo';

@@ -127,6 +127,12 @@ my @sizes = sort { $b <=> $a } map { scalar @{ JSON::PP::decode_json($_->{body})
 is($sizes[0], 32, 'in requests of 32 texts');
 is(scalar(grep { $_ == 32 } @sizes), 6, 'as many as it takes');
 is(on_server($good, q{SELECT norikv.embed_many('{}')}), '{}', 'no text, no request');
+# Long ones: fewer, that a request has 256 KiB at most; but one, however long it is.
+create_server('long');
+is(on_server('long', q{SELECT array_length(norikv.embed_many(array_agg(repeat(' ', n) || 'word')), 1)
+	FROM unnest('{80000,80000,80000,400000,1}'::int[]) AS n}), 5, 'long texts');
+is(join(' ', sort map { scalar @{ JSON::PP::decode_json($_->{body})->{input} } } $stub->requests('long')),
+	'1 1 3', 'go in requests by their size');
 
 # ---- Retries ----
 
@@ -137,6 +143,15 @@ is(scalar(my @tries = $stub->requests('limited')), 3, '429: as often as it takes
 cmp_ok(time - $start, '>=', 1, 'Retry-After is waited for');
 create_server('starting');
 like(on_server('starting', q{SELECT norikv.embed('come again')}), qr/^\{/, '503: asked again');
+for my $path ('later', 'dated')
+{
+	create_server($path);
+	$start = time;
+	like(on_server($path, q{SELECT norikv.embed('come again')}), qr/^\{/, "$path: asked again");
+	# By the date, which has whole seconds, at least one of the two.
+	cmp_ok(time - $start, '>=', $path eq 'later' ? 2 : 1, "$path: not before the time named");
+	is(scalar(@tries = $stub->requests($path)), 2, "$path: once");
+}
 create_server('closing', embedding_timeout => '3s');
 fails('closing', q{SELECT norikv.embed('x')}, '(08006|NK003):.*embedding service', 'a connection that is closed');
 cmp_ok(scalar(@tries = $stub->requests('closing')), '>', 1, 'is tried again');
@@ -216,12 +231,15 @@ create_server('never', embedding_timeout => '400ms');
 fails('never', q{SELECT norikv.embed('x')}, 'NK003:.*took longer than 400 ms', 'a service that does not answer');
 $node->safe_psql('postgres', q{ALTER SERVER never OPTIONS (SET embedding_timeout '60s')});
 fails('never', q{SET statement_timeout = 200; SELECT norikv.embed('x')}, '57014:', 'statement_timeout ends it');
+# While the service does not answer, and while it is given the time that it asked for.
+create_server('patient', embedding_timeout => '2h');
 my $best = 1e9;
-for my $try (1 .. 3)
+for my $try (1 .. 4)
 {
-	my $session = session($node, qq{SET norikv.server = 'never'; SELECT /* hangs $try */ norikv.embed('x')});
+	my $path = $try < 4 ? 'never' : 'patient';
+	my $session = session($node, qq{SET norikv.server = '$path'; SELECT /* hangs $try */ norikv.embed('x')});
 	my $pid = await_backend($node, "%/* hangs $try */%");
-	await(sub { (my @seen = $stub->requests('never')) >= 2 + $try });
+	await(sub { (my @seen = $stub->requests($path)) >= ($try < 4 ? 2 + $try : 1) });
 	my $took = $node->safe_psql('postgres', qq{SET log_min_messages = panic; DO \$do\$
 		DECLARE
 			start timestamptz := clock_timestamp();
