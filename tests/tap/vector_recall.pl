@@ -79,21 +79,21 @@ sub scan
 {
 	my ($namespace, $kind, $operator) = @_;
 	my $name = "scan_$namespace";
-	sql(<<"SQL");
+	norikv_sql(<<"SQL");
 CREATE FOREIGN TABLE $name (id text OPTIONS (key 'true') COLLATE "C", v real[] OPTIONS (vector 'true'),
 	distance real OPTIONS (distance 'true')) SERVER norikv OPTIONS (namespace '$namespace');
 SQL
 	my $searched = sub {
 		my ($sql) = @_;
-		return sql("SET enable_sort = off; $sql");
+		return norikv_sql("SET enable_sort = off; $sql");
 	};
 	my $query = "(SELECT embedding FROM query_of WHERE kind = '$kind' ORDER BY id LIMIT 1)";
 	like($searched->("EXPLAIN SELECT id FROM $name ORDER BY v $operator $query LIMIT 10"),
 		qr/Strategy: Vector Search/, "$namespace: the foreign table is searched");
-	my $all = sql("SELECT count(*) FROM vector_of WHERE kind = '$kind'");
+	my $all = norikv_sql("SELECT count(*) FROM vector_of WHERE kind = '$kind'");
 	is($searched->("SELECT count(*), count(DISTINCT id) FROM (SELECT id FROM $name ORDER BY v $operator $query OFFSET 0) s"),
 		"$all|$all", "$namespace: a scan has all, once");
-	my $few = sql("SELECT string_agg(id, ' ' ORDER BY id) FROM vector_of WHERE kind = '$kind' AND hashtext(id) % 1000 = 0");
+	my $few = norikv_sql("SELECT string_agg(id, ' ' ORDER BY id) FROM vector_of WHERE kind = '$kind' AND hashtext(id) % 1000 = 0");
 	is($searched->("SELECT string_agg(id, ' ' ORDER BY id) FROM (SELECT id FROM $name WHERE hashtext(id) % 1000 = 0 ORDER BY v $operator $query LIMIT 1000) s"),
 		$few, "$namespace: those that pass a filter are all there");
 	my $wrong = $searched->(<<"SQL");
