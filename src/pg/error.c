@@ -145,6 +145,12 @@ raise_unreachable(const norikv_error *error, const NorikvSubject *subject)
 					? errhint("PostgreSQL's log says how the embedded server fares.")
 					: errhint("Check the option \"nodes\" of the server, and that it "
 							  "runs."));
+	/* Of a write whose outcome is known: a server has answered, again and again. */
+	if (subject->write)
+		ereport(ERROR, errcode(ERRCODE_CONNECTION_FAILURE),
+				errmsg("%s could not be done by server \"%s\" in time",
+					   show_action(subject), connection->name),
+				say_cause(error), errhint("Nothing was done: try it again."));
 	ereport(ERROR, errcode(ERRCODE_CONNECTION_FAILURE),
 			errmsg("connection to server \"%s\" was lost during %s", connection->name,
 				   show_action(subject)),

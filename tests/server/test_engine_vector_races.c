@@ -46,7 +46,7 @@ fill(engine *on, const char *space, uint64_t *random)
 			random_vector(random, floats[j], DIMENSIONS);
 			ops[j] = vector_put_op(space, ids[j], floats[j], DIMENSIONS);
 		}
-		commit_unit(on, &unit, &done);
+		commit_unit_in_time(on, &unit, &done);
 		assert_int_equal(done.status.code, ENGINE_OK);
 		answer_free(&done);
 	}
@@ -83,8 +83,9 @@ write_and_search(void *arg)
 
 		snprintf(id, sizeof(id), "own/%u/%u", self->number, i % 50);
 		random_vector(&self->random, place, DIMENSIONS);
-		version = commit_op(self->on, vector_put_op("points", id, place, DIMENSIONS),
-							&status).version;
+		version = commit_op_in_time(self->on,
+									vector_put_op("points", id, place, DIMENSIONS),
+									&status).version;
 		if (status.code != ENGINE_OK || !is_found(self->on, place, id, version))
 			self->failures++;
 		if (i % 3 != 0)
@@ -321,6 +322,51 @@ test_backlog(void **state)
 	assert_true(info.pending <= 8192 + PER_UNIT);
 }
 
+/* Who waits for long is told so, while it can be told that nothing was done. */
+static void
+test_sent_back(void **state)
+{
+	enum { WIDE = 2048, A_UNIT = 200, UNITS = 200 };
+	engine	   *on = ((fixture *) *state)->engine;
+	static float floats[A_UNIT][WIDE];
+	static char ids[A_UNIT][24];
+	engine_op	ops[A_UNIT];
+	engine_unit unit = {.atomic = true, .ops = ops, .n_ops = A_UNIT};
+	uint64_t	random = seed();
+	engine_status status;
+	engine_index_info info;
+	answer		done;
+	uint64_t	taken = 0;
+
+	create_index(on, "wide", (engine_index) {WIDE, ENGINE_EUCLIDEAN, ENGINE_HNSW},
+				 &status);
+	/* Links of such vectors are long to make, so that units wait before long. */
+	for (;;)
+	{
+		for (unsigned i = 0; i < A_UNIT; i++)
+		{
+			snprintf(ids[i], sizeof(ids[i]), "%u", (unsigned) taken + i);
+			random_vector(&random, floats[i], WIDE);
+			ops[i] = vector_put_op("wide", ids[i], floats[i], WIDE);
+		}
+		commit_unit(on, &unit, &done);
+		status = done.status;
+		answer_free(&done);
+		if (status.code != ENGINE_OK)
+			break;
+		taken += A_UNIT;
+		assert_true(taken < A_UNIT * UNITS);
+	}
+	assert_int_equal(status.code, ENGINE_UNAVAILABLE);
+	assert_non_null(strstr(status.text, "nothing was done: try again"));
+	assert_true(find_index(on, "wide", &info));
+	assert_int_equal(info.vectors, taken);
+	put_text(on, "key", "value");
+	assert_true(delete_vector(on, "wide", "7"));
+	drop_index(on, "wide", &status);
+	assert_int_equal(status.code, ENGINE_OK);
+}
+
 int
 main(void)
 {
@@ -332,6 +378,8 @@ main(void)
 	};
 	const struct CMUnitTest on_disk[] = {
 		cmocka_unit_test_setup_teardown(test_backlog, fixture_setup_rocksdb,
+										fixture_teardown),
+		cmocka_unit_test_setup_teardown(test_sent_back, fixture_setup_memory,
 										fixture_teardown),
 	};
 

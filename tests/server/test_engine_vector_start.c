@@ -51,7 +51,7 @@ put_many(engine *on)
 			floats[i][0] = (float) (n + i);
 			ops[i] = vector_put_op("docs", ids[i], floats[i], DIMENSIONS);
 		}
-		commit_unit(on, &unit, &done);
+		commit_unit_in_time(on, &unit, &done);
 		assert_int_equal(done.status.code, ENGINE_OK);
 		answer_free(&done);
 	}

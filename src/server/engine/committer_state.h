@@ -51,8 +51,9 @@ struct committer
 /* ---- committer_defer.c ---- */
 
 /*
- * What need not wait, in order: first of those that were deferred. When the store is
- * being closed nothing waits.
+ * What need not wait, in order: first of those that were deferred. Those that have
+ * waited for long are answered with UNAVAILABLE. When the store is being closed nothing
+ * waits.
  */
 extern engine_unit *committer_choose(committer *self, engine_unit *units, bool closing);
 

@@ -342,9 +342,10 @@ typedef struct engine_unit
 	 */
 	engine_code (*may_start) (void *arg);
 	void	   *arg;
-	struct engine_unit *next;	/* these three are the engine's, while it has the unit */
+	struct engine_unit *next;	/* these four are the engine's, while it has the unit */
 	size_t		bytes;
 	bool		puts_vectors;
+	uint64_t	deferred_ms;	/* when it began to wait; 0: it does not */
 	void		(*done) (void *arg, const engine_outcome *outcome);
 } engine_unit;
 

@@ -255,6 +255,7 @@ unit_check(engine_unit *unit, engine_outcome *outcome)
 	outcome->operation = -1;
 	unit->bytes = 0;
 	unit->puts_vectors = false;
+	unit->deferred_ms = 0;
 	for (size_t i = 0; i < unit->n_ops; i++)
 	{
 		const engine_op *op = &unit->ops[i];

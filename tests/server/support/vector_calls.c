@@ -174,6 +174,34 @@ wait_until_ready(engine *on, const char *space)
 		nanosleep(&a_little, NULL);
 }
 
+static bool
+was_sent_back(const engine_status *status)
+{
+	return status->code == ENGINE_UNAVAILABLE &&
+		strstr(status->text, "nothing was done") != NULL;
+}
+
+void
+commit_unit_in_time(engine *on, engine_unit *unit, answer *to)
+{
+	commit_unit(on, unit, to);
+	while (was_sent_back(&to->status))
+	{
+		answer_free(to);
+		commit_unit(on, unit, to);
+	}
+}
+
+engine_result
+commit_op_in_time(engine *on, engine_op op, engine_status *status)
+{
+	engine_result result = commit_op(on, op, status);
+
+	while (was_sent_back(status))
+		result = commit_op(on, op, status);
+	return result;
+}
+
 engine_result
 create_index(engine *on, const char *space, engine_index index, engine_status *status)
 {

@@ -33,6 +33,9 @@ extern engine_result create_index(engine *on, const char *space, engine_index in
 extern engine_result drop_index(engine *on, const char *space, engine_status *status);
 extern engine_op vector_put_op(const char *space, const char *id, const float *floats,
 							   uint32_t dimensions);
+/* Again and again where the graph is behind, as clients do. */
+extern void commit_unit_in_time(engine *on, engine_unit *unit, answer *to);
+extern engine_result commit_op_in_time(engine *on, engine_op op, engine_status *status);
 extern engine_op vector_delete_op(const char *space, const char *id);
 /* index 0: that there is none. */
 extern engine_op vector_check_op(const char *space, const char *id,
