@@ -193,8 +193,8 @@ my $room = sql($node, q{SELECT count(norikv.cache_put('q:' || i, repeat('x', 100
 cmp_ok((split /\|/, sql($node, 'SELECT size, bytes FROM norikv.cache_stats()'))[1], '>', 2_500_000, 'all room is there again');
 
 # What is used is not given up for what is not: the hand passes over it.
-sql(q{SELECT norikv.cache_invalidate_all(); SELECT norikv.put('hot', 'v')});
-is( sql(q{SELECT norikv.cache_get('hot'); SELECT hits, evictions FROM norikv.cache_stats() \gset
+sql($node, q{SELECT norikv.cache_invalidate_all(); SELECT norikv.put('hot', 'v')});
+is( sql($node, q{SELECT norikv.cache_get('hot'); SELECT hits, evictions FROM norikv.cache_stats() \gset
 	SELECT count(norikv.cache_put('cold:' || i, 'v') IS NOT NULL AND norikv.cache_get('hot') = 'v') FROM generate_series(1, 2000) i;
 	SELECT hits - :hits, evictions - :evictions > 1500 FROM norikv.cache_stats()}),
 	"v\n2000\n2000|t", 'what is used outlives two thousand others in a cache for three hundred');
