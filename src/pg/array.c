@@ -109,9 +109,7 @@ NorikvLastOfEqualKeys(const norikv_slice *keys, int count, int *chosen)
 	{
 		uint32 slot = hash_bytes(keys[i].data, keys[i].size) & (size - 1);
 
-		while (table[slot] >= 0 && (keys[table[slot]].size != keys[i].size ||
-									memcmp(keys[table[slot]].data, keys[i].data,
-										   keys[i].size) != 0))
+		while (table[slot] >= 0 && !NorikvSameBytes(keys[table[slot]], keys[i]))
 			slot = (slot + 1) & (size - 1);
 		if (table[slot] >= 0)
 			replaced[table[slot]] = true;

@@ -189,14 +189,6 @@ bound_argument(FunctionCallInfo fcinfo, int argument, const char *name)
 	return bound;
 }
 
-static int
-compare_slices(norikv_slice a, norikv_slice b)
-{
-	int order = memcmp(a.data, b.data, Min(a.size, b.size));
-
-	return order != 0 ? order : (a.size > b.size) - (a.size < b.size);
-}
-
 /* Where the prefix and the bounds meet; false: nowhere. */
 static bool
 range_arguments(FunctionCallInfo fcinfo, norikv_scan_request *request)
@@ -210,13 +202,13 @@ range_arguments(FunctionCallInfo fcinfo, norikv_scan_request *request)
 	/* An end that is given and empty lies before every key. */
 	if (PG_NARGS() > 2 && !PG_ARGISNULL(2) && end.size == 0)
 		return false;
-	if (start.size == 0 || (prefix.size > 0 && compare_slices(prefix, start) > 0))
+	if (start.size == 0 || (prefix.size > 0 && NorikvCompareKeys(prefix, start) > 0))
 		start = prefix;
-	if (end.size == 0 || (bound.size > 0 && compare_slices(bound, end) < 0))
+	if (end.size == 0 || (bound.size > 0 && NorikvCompareKeys(bound, end) < 0))
 		end = bound;
 	request->start = start;
 	request->end = end;
-	return end.size == 0 || start.size == 0 || compare_slices(start, end) < 0;
+	return end.size == 0 || start.size == 0 || NorikvCompareKeys(start, end) < 0;
 }
 
 /* prefix, start_key, end_key, max_rows, reverse, keys_only; false: no rows. */

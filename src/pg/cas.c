@@ -136,11 +136,8 @@ NorikvFindDocument(NorikvAttempt *attempt, norikv_slice key)
 {
 	for (int i = 0; i < attempt->n_documents; i++)
 	{
-		NorikvDocument *document = &attempt->documents[i];
-
-		if (document->key.size == key.size &&
-			memcmp(document->key.data, key.data, key.size) == 0)
-			return document;
+		if (NorikvSameBytes(attempt->documents[i].key, key))
+			return &attempt->documents[i];
 	}
 	return NULL;
 }

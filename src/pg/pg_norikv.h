@@ -30,6 +30,23 @@
 #define ERRCODE_NORIKV_LEASE_LOST MAKE_SQLSTATE('N', 'K', '0', '0', '2')
 #define ERRCODE_NORIKV_READ_TIMEOUT MAKE_SQLSTATE('N', 'K', '0', '0', '3')
 
+/* ---- Bytes ---- */
+
+/* In the order of keys: what another one begins with comes before it. */
+static inline int
+NorikvCompareKeys(norikv_slice a, norikv_slice b)
+{
+	int order = memcmp(a.data, b.data, Min(a.size, b.size));
+
+	return order != 0 ? order : (a.size > b.size) - (a.size < b.size);
+}
+
+static inline bool
+NorikvSameBytes(norikv_slice a, norikv_slice b)
+{
+	return a.size == b.size && memcmp(a.data, b.data, a.size) == 0;
+}
+
 /* ---- norikv.c: module, settings ---- */
 
 extern char *norikv_server;		 /* norikv.server */

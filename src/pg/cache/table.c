@@ -348,14 +348,6 @@ NorikvCacheTold(uint32 scope, uint64 hash, norikv_version version)
 	LWLockRelease(lock);
 }
 
-static int
-compare_names(norikv_slice a, norikv_slice b)
-{
-	int order = memcmp(a.data, b.data, Min(a.size, b.size));
-
-	return order != 0 ? order : (a.size > b.size) - (a.size < b.size);
-}
-
 static bool
 is_between(const NorikvCacheEntry *entry, norikv_slice start, norikv_slice end)
 {
@@ -364,8 +356,8 @@ is_between(const NorikvCacheEntry *entry, norikv_slice start, norikv_slice end)
 	Position position = {entry->first_chunk, 0};
 
 	read_bytes(&position, buffer, entry->key_size);
-	return compare_names(start, name) <= 0 &&
-		(end.size == 0 || compare_names(name, end) < 0);
+	return NorikvCompareKeys(start, name) <= 0 &&
+		(end.size == 0 || NorikvCompareKeys(name, end) < 0);
 }
 
 /* Bucket by bucket. Of the flights only the hash is known: all may be meant. */

@@ -122,18 +122,16 @@ show_distance(ForeignScanState *node, int flags, List *vector, ExplainState *es)
 		ExplainPropertyText("No Vector Search", obstacle, es);
 }
 
-static void
-show_work(ForeignScanState *node, bool by_name, ExplainState *es)
+void
+NorikvExplainWork(const NorikvSourceStats *stats, int64 skipped, bool by_name,
+				  ExplainState *es)
 {
-	NorikvSourceStats stats = NorikvScanStats(node);
-	int64 skipped = NorikvScanSkipped(node);
-
-	ExplainPropertyInteger("Round Trips", NULL, stats.round_trips, es);
+	ExplainPropertyInteger("Round Trips", NULL, stats->round_trips, es);
 	if (by_name)
-		ExplainPropertyInteger("Keys Asked", NULL, stats.keys_asked, es);
-	ExplainPropertyInteger("Keys Found", NULL, stats.keys_found, es);
-	ExplainPropertyInteger("Bytes Sent", NULL, stats.bytes_sent, es);
-	ExplainPropertyInteger("Bytes Received", NULL, stats.bytes_received, es);
+		ExplainPropertyInteger("Keys Asked", NULL, stats->keys_asked, es);
+	ExplainPropertyInteger("Keys Found", NULL, stats->keys_found, es);
+	ExplainPropertyInteger("Bytes Sent", NULL, stats->bytes_sent, es);
+	ExplainPropertyInteger("Bytes Received", NULL, stats->bytes_received, es);
 	if (skipped > 0)
 		ExplainPropertyInteger("Rows Skipped", NULL, skipped, es);
 }
@@ -157,5 +155,9 @@ NorikvExplainForeignScan(ForeignScanState *node, ExplainState *es)
 	show_limit(node, flags, list_length(kinds), es);
 	show_batch(node, kinds, es);
 	if (es->analyze)
-		show_work(node, names_keys(kinds), es);
+	{
+		NorikvSourceStats stats = NorikvScanStats(node);
+
+		NorikvExplainWork(&stats, NorikvScanSkipped(node), names_keys(kinds), es);
+	}
 }

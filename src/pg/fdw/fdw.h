@@ -158,7 +158,6 @@ extern bool NorikvColumnOfKey(const NorikvTable *table, norikv_slice key, Datum 
 /* Bytes that a key, or the id of a vector, may have. */
 extern size_t NorikvTableMaxKey(const NorikvTable *table,
 								const NorikvConnection *connection);
-extern int NorikvCompareKeys(norikv_slice a, norikv_slice b);
 
 /* ---- decode.c: from an entry to a row ---- */
 

@@ -17,14 +17,6 @@
 /* Of a bigint with its sign. */
 #define INTEGER_SPELLED 20
 
-int
-NorikvCompareKeys(norikv_slice a, norikv_slice b)
-{
-	int order = memcmp(a.data, b.data, Min(a.size, b.size));
-
-	return order != 0 ? order : (a.size > b.size) - (a.size < b.size);
-}
-
 static bool
 has_prefix(norikv_slice key, norikv_slice prefix)
 {

@@ -64,22 +64,14 @@ static void
 show_work(NorikvLookupJoinState *state, ExplainState *es)
 {
 	NorikvSourceStats stats = state->stats;
-	int64 skipped;
 
 	/* Some nodes never come to run. */
 	if (state->decoder == NULL)
 		return;
 	if (state->keys != NULL)
 		NorikvKeyBatchAddStats(state->keys, &stats);
-	skipped = NorikvDecoderSkipped(state->decoder);
 	ExplainPropertyInteger("Batches", NULL, state->batches, es);
-	ExplainPropertyInteger("Round Trips", NULL, stats.round_trips, es);
-	ExplainPropertyInteger("Keys Asked", NULL, stats.keys_asked, es);
-	ExplainPropertyInteger("Keys Found", NULL, stats.keys_found, es);
-	ExplainPropertyInteger("Bytes Sent", NULL, stats.bytes_sent, es);
-	ExplainPropertyInteger("Bytes Received", NULL, stats.bytes_received, es);
-	if (skipped > 0)
-		ExplainPropertyInteger("Rows Skipped", NULL, skipped, es);
+	NorikvExplainWork(&stats, NorikvDecoderSkipped(state->decoder), true, es);
 }
 
 void

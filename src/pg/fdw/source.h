@@ -70,4 +70,10 @@ extern NorikvSourceStats NorikvScanStats(ForeignScanState *node);
 extern const NorikvTable *NorikvScanTable(ForeignScanState *node);
 extern int64 NorikvScanSkipped(ForeignScanState *node);
 
+/* ---- explain.c ---- */
+
+/* What sources took; by_name: they asked for keys by their names, too. */
+extern void NorikvExplainWork(const NorikvSourceStats *stats, int64 skipped, bool by_name,
+							  struct ExplainState *es);
+
 #endif

@@ -37,8 +37,7 @@ has_changes(const NorikvBuffer *buffer)
 static bool
 has_same_part(const NorikvConnection *a, const NorikvConnection *b)
 {
-	return a->key_prefix.size == b->key_prefix.size &&
-		   memcmp(a->key_prefix.data, b->key_prefix.data, a->key_prefix.size) == 0;
+	return NorikvSameBytes(a->key_prefix, b->key_prefix);
 }
 
 /* ---- Which buffer ---- */

@@ -253,8 +253,7 @@ leads_elsewhere(NorikvConnection *connection, const NorikvCampaignPlan *plan,
 	call = NorikvStartMultiGet(connection, keys, lengthof(keys), "strong");
 	meta = NorikvFinishMultiGet(call, lengthof(keys));
 	leader = meta + 1;
-	leads = leader->version.index != 0 && leader->value.size == node.size &&
-			memcmp(leader->value.data, node.data, node.size) == 0 &&
+	leads = leader->version.index != 0 && NorikvSameBytes(leader->value, node) &&
 			!(meta->version.index != 0 && NorikvCampaignGivesWay(plan, meta->value));
 	*version = leader->version;
 	NorikvFree(call);

@@ -75,8 +75,7 @@ find_duplicate(const Check *check, norikv_version before, NorikvHit *duplicate)
 
 		if (hit->similarity < check->threshold - ROUNDING)
 			break;
-		if (hit->id.size == check->id.size &&
-			memcmp(hit->id.data, check->id.data, hit->id.size) == 0)
+		if (NorikvSameBytes(hit->id, check->id))
 			continue;
 		if (before.index == 0 || hit->version.term < before.term ||
 			(hit->version.term == before.term && hit->version.index < before.index))

@@ -97,8 +97,7 @@ find_won(NorikvConnection *connection, norikv_slice key)
 	{
 		Won *one = dlist_container(Won, node, iter.cur);
 
-		if (one->key.size == key.size && memcmp(one->key.data, key.data, key.size) == 0 &&
-			strcmp(one->scope, scope) == 0)
+		if (NorikvSameBytes(one->key, key) && strcmp(one->scope, scope) == 0)
 			return one;
 	}
 	return NULL;
@@ -197,8 +196,7 @@ static bool
 is_ours(const Electing *electing, const NorikvDocument *leader, const Meta *meta)
 {
 	return meta->nonce != NULL && strcmp(meta->nonce, BY_HAND) == 0 &&
-		   leader->value.size == electing->value.size &&
-		   memcmp(leader->value.data, electing->value.data, leader->value.size) == 0;
+		   NorikvSameBytes(leader->value, electing->value);
 }
 
 static void

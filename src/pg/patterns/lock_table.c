@@ -59,9 +59,7 @@ NorikvFindLock(NorikvConnection *connection, norikv_slice key)
 	{
 		NorikvHeldLock *lock = dlist_container(NorikvHeldLock, node, iter.cur);
 
-		if (lock->key.size == key.size &&
-			memcmp(lock->key.data, key.data, key.size) == 0 &&
-			strcmp(lock->scope, scope) == 0)
+		if (NorikvSameBytes(lock->key, key) && strcmp(lock->scope, scope) == 0)
 			return lock;
 	}
 	return NULL;

@@ -160,12 +160,6 @@ put_row(ReturnSetInfo *result, const NorikvHit *hit, const NorikvConnection *con
 	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 }
 
-static bool
-is_hit(const NorikvHit *hit, norikv_slice id)
-{
-	return hit->id.size == id.size && memcmp(hit->id.data, id.data, id.size) == 0;
-}
-
 /* The k products nearest to a vector; without the one it is of, if it is a product. */
 static void
 put_nearest(FunctionCallInfo fcinfo, NorikvConnection *connection, NorikvVector vector,
@@ -181,7 +175,7 @@ put_nearest(FunctionCallInfo fcinfo, NorikvConnection *connection, NorikvVector 
 	hits = NorikvSearchHits(connection, &request);
 	for (int i = 0; i < hits.count && n_rows < k; i++)
 	{
-		if (but != NULL && is_hit(&hits.hits[i], *but))
+		if (but != NULL && NorikvSameBytes(hits.hits[i].id, *but))
 			continue;
 		put_row((ReturnSetInfo *) fcinfo->resultinfo, &hits.hits[i], connection);
 		n_rows++;

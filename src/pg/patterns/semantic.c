@@ -45,8 +45,7 @@ forget_index(NorikvConnection *connection, norikv_slice space)
 	{
 		NorikvKnownIndex *known = lfirst(cell);
 
-		if (strlen(known->space) == space.size &&
-			memcmp(known->space, space.data, space.size) == 0)
+		if (NorikvSameBytes(NORIKV_SLICE(known->space), space))
 			connection->indexes = foreach_delete_current(connection->indexes, cell);
 	}
 }
