@@ -33,6 +33,11 @@ SELECT norikv.run_once('failing', '1000 days', 'SELECT 1 / 0');
 DO $$ BEGIN WHILE norikv.has_key('job:failing') LOOP PERFORM pg_sleep(0.01); END LOOP; END $$;
 SELECT norikv.run_once('failing', '1000 days', 'SELECT 1; SELECT 2') AS several_commands;
 
+-- The longest periods there are
+SELECT norikv.run_once('century', '36525 days', 'SELECT 1'), norikv.run_once('generation', '20000 days', 'SELECT 1');
+SELECT norikv.run_once('century', '36525 days', 'SELECT 1'), norikv.run_once('generation', '20000 days', 'SELECT 1');
+SELECT norikv.run_once('x', '36526 days', 'SELECT 1');
+
 -- In the transaction of the call, with the caller's rights.
 SELECT norikv.run_once('own-1', '1000 days', 'COMMIT');
 SELECT norikv.run_once('own-2', '1000 days', 'VACUUM job_log');

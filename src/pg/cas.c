@@ -235,11 +235,13 @@ want_keys(Loop *loop, const NorikvCommit *commit)
 
 /* ---- Writing ---- */
 
-/* What remains of the time to live by store time; 1 ms at least. */
+/* What remains of the time to live by store time, as a time to live can be. */
 static uint64
 remaining_ms(NorikvConnection *connection, const NorikvDocument *document)
 {
-	return Max((int64) document->expires_at_ms - NorikvStoreTime(connection), 1);
+	int64 left = (int64) document->expires_at_ms - NorikvStoreTime(connection);
+
+	return Min(Max(left, 1), NORIKV_MAX_TTL_MS);
 }
 
 /*

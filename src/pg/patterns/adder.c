@@ -228,8 +228,11 @@ prepare_swap(NorikvBatch *batch, int64 sum)
 	else if (pg_add_s64_overflow(value, sum, &prepared.value))
 		error = &too_much;
 	if (entry->expires_at_ms != 0)
-		prepared.ttl_ms =
-			Max((int64) entry->expires_at_ms - NorikvStoreTime(batch->connection), 1);
+	{
+		int64 left = (int64) entry->expires_at_ms - NorikvStoreTime(batch->connection);
+
+		prepared.ttl_ms = Min(Max(left, 1), NORIKV_MAX_TTL_MS);
+	}
 	NorikvFree(call);
 	if (error == NULL)
 		NorikvPrepareBatch(batch, &prepared);

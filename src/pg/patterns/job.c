@@ -219,6 +219,8 @@ done_step(NorikvAttempt *attempt, void *arg)
 	Claim *claim = arg;
 	NorikvDocument *document = &attempt->documents[0];
 	int64 now = NorikvStoreTime(attempt->connection);
+	int64 period_ms = claim->period_ms;
+	int64 ttl_ms = Max((claim->slot + 2) * period_ms - now, period_ms);
 	Job job;
 
 	if (!is_ours(claim, document))
@@ -229,9 +231,7 @@ done_step(NorikvAttempt *attempt, void *arg)
 	job.state = STATE_DONE;
 	(void) NorikvLeaseSending(claim->lease);
 	NorikvPutDocument(attempt, document, NorikvWriteRecord(&job_rule, &job, document),
-					  NORIKV_TTL_SET,
-					  Max((claim->slot + 2) * (int64) claim->period_ms - now,
-						  (int64) claim->period_ms));
+					  NORIKV_TTL_SET, Min(ttl_ms, NORIKV_MAX_TTL_MS));
 }
 
 static void
