@@ -1,6 +1,7 @@
 --
 -- A database of another encoding: text is UTF-8 on the wire all the same.
 --
+SELECT norikv.vector_create_index('enc', 2), norikv.vector_insert('enc', '€', '{1,0}') IS NOT NULL AS inserted;
 SELECT norikv.put('enc:value', 'naïve €') IS NOT NULL AS put,
        norikv.put('enc:ключ', 'unknown to Latin') IS NOT NULL AS put;
 CREATE DATABASE regress_norikv_latin1 TEMPLATE template0 ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C';
@@ -65,10 +66,15 @@ SELECT norikv.cache_get('enc:value');
 SELECT norikv.cache_get('enc:value');
 SELECT count(*) FROM norikv.scan_bytes('enc:'::bytea);
 SELECT norikv.put('\x656e633ad0'::bytea, 'v', if_match => '1/1');
+SELECT norikv.vector_insert('enc', 'été', '{0,1}') IS NOT NULL AS inserted;
+SELECT id FROM norikv.vector_search('enc', '{0,1}', 1);
+SELECT id FROM norikv.vector_search('enc', '{0,1}', 2);
 
 DROP EXTENSION norikv CASCADE;
 \c :before
 DROP DATABASE regress_norikv_latin1;
+SELECT id FROM norikv.vector_search('enc', '{0,1}', 2);
+SELECT norikv.vector_drop_index('enc');
 SELECT norikv.resign('enc:ключ');
 DO $$ BEGIN WHILE EXISTS (SELECT FROM norikv.locks_held) LOOP PERFORM pg_sleep(0.01); END LOOP; END $$;
 SELECT norikv.get('enc:clé'), norikv.get_json('enc:j'), norikv.get('enc:ä');

@@ -165,7 +165,12 @@ decoding_context(void *arg)
 		code != ERRCODE_PROGRAM_LIMIT_EXCEEDED && code != ERRCODE_STATEMENT_TOO_COMPLEX)
 		return;
 	key = NorikvShowKey(decoding->key);
-	if (decoding->is_key)
+	if (decoding->is_id)
+	{
+		errhint("It can be shown in a database with encoding UTF8.");
+		errcontext("id %s on server \"%s\"", key, name);
+	}
+	else if (decoding->is_key)
 	{
 		errhint("This key is no text: use the functions with a bytea key or prefix.");
 		errcontext("key %s on server \"%s\"", key, name);
@@ -232,6 +237,14 @@ NorikvTextFromKey(norikv_slice key, const NorikvConnection *connection)
 	NorikvDecoding decoding = {connection, key, true};
 
 	return decode(key, &decoding, false);
+}
+
+Datum
+NorikvTextFromId(norikv_slice id, const NorikvConnection *connection)
+{
+	NorikvDecoding decoding = {connection, id, .is_id = true};
+
+	return decode(id, &decoding, false);
 }
 
 Datum

@@ -420,6 +420,8 @@ extern bool NorikvArgumentIsText(FunctionCallInfo fcinfo, int argument);
 extern uint64 NorikvMillisecondsFromInterval(Interval *interval, const char *argument);
 
 extern Datum NorikvTextFromKey(norikv_slice key, const NorikvConnection *connection);
+/* Of the id of a vector, or of a namespace: there is no reading them as bytea. */
+extern Datum NorikvTextFromId(norikv_slice id, const NorikvConnection *connection);
 extern Datum NorikvTextFromValue(const norikv_entry *entry,
 								 const NorikvConnection *connection);
 extern Datum NorikvJsonbFromValue(const norikv_entry *entry,
@@ -431,6 +433,7 @@ typedef struct NorikvDecoding
 	const NorikvConnection *connection;
 	norikv_slice key;
 	bool is_key; /* it is the key that becomes text */
+	bool is_id;	 /* of a vector, not of an entry */
 	ErrorContextCallback callback;
 } NorikvDecoding;
 

@@ -213,7 +213,7 @@ norikv_sql_dedup_check(PG_FUNCTION_ARGS)
 	values[2] = Float8GetDatum(0);
 	if (!nulls[1])
 	{
-		values[1] = NorikvTextFromKey(duplicate.id, check.connection);
+		values[1] = NorikvTextFromId(duplicate.id, check.connection);
 		values[2] = Float8GetDatum(duplicate.similarity);
 	}
 	PG_RETURN_DATUM(HeapTupleGetDatum(

@@ -64,7 +64,7 @@ put_row(ReturnSetInfo *result, const NorikvHit *hit, const NorikvConnection *con
 	if (!hit->document.present)
 		return;
 	NorikvReadRecord(&meta_rule, &hit->document, connection, &meta);
-	values[0] = NorikvTextFromKey(hit->id, connection);
+	values[0] = NorikvTextFromId(hit->id, connection);
 	values[1] = CStringGetTextDatum(meta.title);
 	values[2] = CStringGetTextDatum(meta.content);
 	values[3] = Float8GetDatum(hit->similarity);

@@ -148,7 +148,7 @@ put_row(ReturnSetInfo *result, const NorikvHit *hit, const NorikvConnection *con
 	Datum values[4];
 	Product product;
 
-	values[0] = NorikvTextFromKey(hit->id, connection);
+	values[0] = NorikvTextFromId(hit->id, connection);
 	nulls[1] = nulls[2] = !hit->document.present;
 	if (hit->document.present)
 	{

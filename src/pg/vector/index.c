@@ -196,7 +196,7 @@ norikv_sql_vector_indexes(PG_FUNCTION_ARGS)
 		const norikv_vector_index *index = &indexes[i];
 		bool nulls[5] = {false};
 		Datum values[5] = {
-			NorikvTextFromKey(index->space, connection),
+			NorikvTextFromId(index->space, connection),
 			Int32GetDatum(index->dimensions),
 			CStringGetTextDatum(name_of(index->distance, distances, lengthof(distances))),
 			CStringGetTextDatum(

@@ -57,7 +57,7 @@ put_matches(ReturnSetInfo *result, NorikvConnection *connection, NorikvMatchRead
 		bool nulls[3] = {false, false, read == NULL || read->vector == NULL};
 		Datum values[3];
 
-		values[0] = NorikvTextFromKey(matches[i].id, connection);
+		values[0] = NorikvTextFromId(matches[i].id, connection);
 		values[1] = Float4GetDatum(matches[i].distance);
 		if (!nulls[2])
 			values[2] =
