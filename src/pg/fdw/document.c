@@ -12,14 +12,7 @@
 #include "mb/pg_wchar.h"
 #include "utils/memutils.h"
 
-/* What the actions of the parser return. */
-#if PG_VERSION_NUM >= 160000
-#define ACTION static JsonParseErrorType
-#define ACTION_DONE return JSON_SUCCESS
-#else
-#define ACTION static void
-#define ACTION_DONE return
-#endif
+#include "json_parser.h"
 
 struct NorikvFieldReader
 {
@@ -39,14 +32,14 @@ struct NorikvFieldReader
 
 /* ---- The parser's actions ---- */
 
-ACTION
+NORIKV_JSON_ACTION
 object_start(void *state)
 {
 	NorikvFieldReader *reader = state;
 
 	if (reader->lexer->lex_level == 0)
 		reader->is_object = true;
-	ACTION_DONE;
+	NORIKV_JSON_ACTION_DONE;
 }
 
 static inline bool
@@ -91,14 +84,14 @@ kind_of(JsonTokenType token)
 }
 
 /* The lexer stands at the first token of the value. */
-ACTION
+NORIKV_JSON_ACTION
 field_start(void *state, char *name, bool is_null)
 {
 	NorikvFieldReader *reader = state;
 	NorikvField *field;
 
 	if (reader->lexer->lex_level != 1)
-		ACTION_DONE;
+		NORIKV_JSON_ACTION_DONE;
 	field = find_field(reader, name);
 	reader->current = field;
 	if (field != NULL)
@@ -107,31 +100,31 @@ field_start(void *state, char *name, bool is_null)
 		field->json.data = reader->lexer->token_start;
 		field->string = NULL;
 	}
-	ACTION_DONE;
+	NORIKV_JSON_ACTION_DONE;
 }
 
-ACTION
+NORIKV_JSON_ACTION
 field_end(void *state, char *name, bool is_null)
 {
 	NorikvFieldReader *reader = state;
 	NorikvField *field = reader->current;
 
 	if (field == NULL || reader->lexer->lex_level != 1)
-		ACTION_DONE;
+		NORIKV_JSON_ACTION_DONE;
 	field->json.size =
 		reader->lexer->prev_token_terminator - (const char *) field->json.data;
 	reader->current = NULL;
-	ACTION_DONE;
+	NORIKV_JSON_ACTION_DONE;
 }
 
-ACTION
+NORIKV_JSON_ACTION
 scalar(void *state, char *token, JsonTokenType type)
 {
 	NorikvFieldReader *reader = state;
 
 	if (reader->current != NULL && reader->lexer->lex_level == 1)
 		reader->current->string = token;
-	ACTION_DONE;
+	NORIKV_JSON_ACTION_DONE;
 }
 
 /* ---- Reading ---- */
@@ -167,11 +160,8 @@ NorikvMakeFieldReader(NorikvField *fields, int n_fields)
 	reader->actions.object_field_start = field_start;
 	reader->actions.object_field_end = field_end;
 	reader->actions.scalar = scalar;
-#if PG_VERSION_NUM >= 170000
-	reader->lexer =
-		makeJsonLexContextCstringLen(NULL, "", 0, GetDatabaseEncoding(), true);
-#else
-	reader->lexer = makeJsonLexContextCstringLen("", 0, GetDatabaseEncoding(), true);
+	reader->lexer = NorikvMakeJsonLexer("", 0, GetDatabaseEncoding());
+#if PG_VERSION_NUM < 170000
 	reader->pristine = *reader->lexer;
 #endif
 	return reader;
@@ -224,38 +214,38 @@ typedef struct Visitor
 	const char *value_start;
 } Visitor;
 
-ACTION
+NORIKV_JSON_ACTION
 visited_object_start(void *state)
 {
 	Visitor *visitor = state;
 
 	if (visitor->lexer->lex_level == 0)
 		visitor->is_object = true;
-	ACTION_DONE;
+	NORIKV_JSON_ACTION_DONE;
 }
 
-ACTION
+NORIKV_JSON_ACTION
 visited_field_start(void *state, char *name, bool is_null)
 {
 	Visitor *visitor = state;
 
 	if (visitor->lexer->lex_level == 1)
 		visitor->value_start = visitor->lexer->token_start;
-	ACTION_DONE;
+	NORIKV_JSON_ACTION_DONE;
 }
 
-ACTION
+NORIKV_JSON_ACTION
 visited_field_end(void *state, char *name, bool is_null)
 {
 	Visitor *visitor = state;
 	norikv_slice json;
 
 	if (visitor->lexer->lex_level != 1)
-		ACTION_DONE;
+		NORIKV_JSON_ACTION_DONE;
 	json.data = visitor->value_start;
 	json.size = visitor->lexer->prev_token_terminator - visitor->value_start;
 	visitor->visit(visitor->arg, name, json);
-	ACTION_DONE;
+	NORIKV_JSON_ACTION_DONE;
 }
 
 NorikvDocumentState
@@ -270,13 +260,7 @@ NorikvVisitFields(norikv_slice json, NorikvFieldVisit visit, void *arg, bool sof
 	};
 	JsonParseErrorType error;
 
-#if PG_VERSION_NUM >= 170000
-	visitor.lexer = makeJsonLexContextCstringLen(NULL, json.data, json.size,
-												 GetDatabaseEncoding(), true);
-#else
-	visitor.lexer = makeJsonLexContextCstringLen((char *) json.data, json.size,
-												 GetDatabaseEncoding(), true);
-#endif
+	visitor.lexer = NorikvMakeJsonLexer(json.data, json.size, GetDatabaseEncoding());
 	error = pg_parse_json(visitor.lexer, &actions);
 	if (error != JSON_SUCCESS && !soft)
 		raise_invalid(error, visitor.lexer);

@@ -6,8 +6,6 @@
 
 #include "pg_norikv.h"
 
-#include "common/jsonapi.h"
-
 typedef enum NorikvFieldKind
 {
 	NORIKV_FIELD_ABSENT,

@@ -11,24 +11,16 @@
 #include <math.h>
 
 #include "access/detoast.h"
-#include "common/jsonapi.h"
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 #include "utils/json.h"
 #include "utils/memutils.h"
 
+#include "json_parser.h"
+
 /* Of one request: most services take as many. */
 #define MAX_TEXTS 32
 #define MAX_BYTES (256 * 1024)
-
-/* What the actions of the parser return. */
-#if PG_VERSION_NUM >= 160000
-#define ACTION static JsonParseErrorType
-#define ACTION_DONE return JSON_SUCCESS
-#else
-#define ACTION static void
-#define ACTION_DONE return
-#endif
 
 /* All vectors that are being made. */
 typedef struct Embedding
@@ -75,7 +67,7 @@ find_fault(Reader *reader, const char *fault)
 		reader->fault = fault;
 }
 
-ACTION
+NORIKV_JSON_ACTION
 field_start(void *state, char *name, bool is_null)
 {
 	Reader *reader = state;
@@ -88,10 +80,10 @@ field_start(void *state, char *name, bool is_null)
 		reader->in_vector = strcmp(name, "embedding") == 0;
 		reader->is_index = strcmp(name, "index") == 0;
 	}
-	ACTION_DONE;
+	NORIKV_JSON_ACTION_DONE;
 }
 
-ACTION
+NORIKV_JSON_ACTION
 object_start(void *state)
 {
 	Reader *reader = state;
@@ -102,10 +94,10 @@ object_start(void *state)
 		reader->n_values = 0;
 		reader->in_vector = reader->is_index = false;
 	}
-	ACTION_DONE;
+	NORIKV_JSON_ACTION_DONE;
 }
 
-ACTION
+NORIKV_JSON_ACTION
 scalar(void *state, char *token, JsonTokenType type)
 {
 	Reader *reader = state;
@@ -125,7 +117,7 @@ scalar(void *state, char *token, JsonTokenType type)
 		reader->is_index = false;
 	}
 	pfree(token);
-	ACTION_DONE;
+	NORIKV_JSON_ACTION_DONE;
 }
 
 static void
@@ -151,14 +143,14 @@ keep_row(Reader *reader)
 		   sizeof(float) * reader->dimensions);
 }
 
-ACTION
+NORIKV_JSON_ACTION
 object_end(void *state)
 {
 	Reader *reader = state;
 
 	if (reader->in_data && reader->lexer->lex_level == 2)
 		keep_row(reader);
-	ACTION_DONE;
+	NORIKV_JSON_ACTION_DONE;
 }
 
 static const char *
@@ -174,12 +166,7 @@ read_answer(Reader *reader, const char *answer, size_t size)
 
 	if (!pg_verify_mbstr(PG_UTF8, answer, size, true))
 		return "It is not valid UTF-8.";
-#if PG_VERSION_NUM >= 170000
-	reader->lexer =
-		makeJsonLexContextCstringLen(NULL, answer, size, PG_UTF8, true);
-#else
-	reader->lexer = makeJsonLexContextCstringLen((char *) answer, size, PG_UTF8, true);
-#endif
+	reader->lexer = NorikvMakeJsonLexer(answer, size, PG_UTF8);
 	if (pg_parse_json(reader->lexer, &actions) != JSON_SUCCESS)
 		return "It is not valid JSON.";
 	if (reader->fault == NULL && reader->n_rows != reader->count)
@@ -246,6 +233,7 @@ make_body(NorikvPost *post)
 	const Batch *batch = post->arg;
 	const NorikvEmbedderOptions *options = batch->embedding->options;
 	StringInfoData json;
+	norikv_slice body;
 
 	initStringInfo(&json);
 	appendStringInfoChar(&json, '{');
@@ -268,10 +256,11 @@ make_body(NorikvPost *post)
 		pfree(string);
 	}
 	appendStringInfoString(&json, "]}");
-	post->body = pg_server_to_any(json.data, json.len, PG_UTF8);
-	post->body_size = post->body == json.data ? json.len : strlen(post->body);
-	if (post->body != json.data)
+	body = NorikvToUtf8((norikv_slice){json.data, json.len});
+	if (body.data != json.data)
 		pfree(json.data);
+	post->body = (char *) body.data;
+	post->body_size = body.size;
 }
 
 /* How many of the texts go into one request, one at least. */
