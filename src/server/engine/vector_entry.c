@@ -41,7 +41,8 @@ engine_slice
 vector_key(engine_version created, engine_slice id, char *buffer)
 {
 	store_u64(buffer, version_pack(created));
-	memcpy(buffer + 8, id.data, id.size);
+	if (id.size > 0)
+		memcpy(buffer + 8, id.data, id.size);
 	return slice_of(buffer, VECTOR_KEY_SIZE(id.size));
 }
 
