@@ -303,6 +303,7 @@ print_info(const norikv_info *info)
 		{"quotas", info->quotas},
 		{"vectors", info->vectors},
 		{"vector_checks", info->vector_checks},
+		{"vector_scan", info->vector_scan},
 		{"durable", info->durable},
 	};
 

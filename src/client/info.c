@@ -32,6 +32,7 @@ set_capability(norikv_info *info, const char *name)
 		{"quotas", &info->quotas},
 		{"vectors", &info->vectors},
 		{"vector_checks", &info->vector_checks},
+		{"vector_scan", &info->vector_scan},
 		{"durable", &info->durable},
 	};
 

@@ -134,6 +134,7 @@ typedef enum nk_method
 	NK_VECTOR_LIST,
 	NK_VECTOR_MULTI_GET,
 	NK_VECTOR_EXT_SEARCH,
+	NK_VECTOR_SCAN,
 	NK_METHODS
 } nk_method;
 

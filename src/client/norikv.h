@@ -509,7 +509,26 @@ typedef struct norikv_search_request
 extern norikv_call *norikv_vector_search(norikv_client *client,
 										 const norikv_search_request *request,
 										 const norikv_call_options *options);
-/* Get: one; get many: all; search: the matches, or the page of them at hand. */
+typedef struct norikv_vector_scan_request
+{
+	norikv_slice space;
+	/* Need not be ids; like those of a scan of keys. */
+	norikv_slice start;			/* inclusive; empty: from the first id */
+	norikv_slice end;			/* exclusive; empty: to the last id */
+	bool		reverse;
+	uint64_t	max_rows;		/* 0: all */
+	bool		ids_only;
+	bool		one_snapshot;	/* ABORTED rather than snapshot_moved */
+} norikv_vector_scan_request;
+
+/*
+ * In the order of ids, as bytes; read like a scan of keys: pages of norikv_vector, and
+ * norikv_call_snapshot_moved(). UNIMPLEMENTED where the server has none.
+ */
+extern norikv_call *norikv_vector_scan(norikv_client *client,
+									   const norikv_vector_scan_request *request,
+									   const norikv_call_options *options);
+/* Get: one; get many: all; search, scan: the matches, or the page at hand. */
 extern const norikv_vector *norikv_call_vectors(const norikv_call *call,
 												size_t *n_vectors);
 /* Search: the page at hand is exact. */
@@ -680,6 +699,7 @@ typedef struct norikv_info
 	bool		quotas;
 	bool		vectors;
 	bool		vector_checks;	/* NORIKV_OP_VECTOR_CHECK */
+	bool		vector_scan;
 	bool		durable;
 	uint64_t	commit_operations;	/* limits; 0: none */
 	uint64_t	commit_conditions;

@@ -555,3 +555,13 @@ NorikvStartVectorSearch(NorikvConnection *connection,
 	START(call, norikv_vector_search(connection->client, request, NULL));
 	return call;
 }
+
+NorikvCall *
+NorikvStartVectorScan(NorikvConnection *connection,
+					  const norikv_vector_scan_request *request)
+{
+	NorikvCall *call = new_call(connection, NORIKV_CALL_VECTOR_SCAN, no_key);
+
+	START(call, norikv_vector_scan(connection->client, request, NULL));
+	return call;
+}

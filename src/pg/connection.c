@@ -519,6 +519,7 @@ NorikvAskInfo(NorikvConnection *connection)
 	capabilities->quotas = info->quotas;
 	capabilities->vectors = info->vectors;
 	capabilities->vector_checks = info->vector_checks;
+	capabilities->vector_scan = info->vector_scan;
 	if (capabilities->store_id == NULL ||
 		strcmp(capabilities->store_id, info->store_id) != 0)
 	{

@@ -166,6 +166,7 @@ typedef enum NorikvOperation
 	NORIKV_CALL_VECTOR_DELETE,
 	NORIKV_CALL_VECTOR_GET,
 	NORIKV_CALL_VECTOR_SEARCH,
+	NORIKV_CALL_VECTOR_SCAN,
 	NORIKV_CALL_OPERATIONS /* how many there are */
 } NorikvOperation;
 
@@ -211,6 +212,7 @@ typedef struct NorikvCapabilities
 	bool quotas;
 	bool vectors;
 	bool vector_checks; /* a Commit may check vectors that it does not write */
+	bool vector_scan;
 	char *store_id; /* empty: the server does not say */
 	bool tells_latest;	/* how far its versions have got */
 	int64 latest_token; /* it had given out that one, at least */
@@ -359,6 +361,9 @@ extern NorikvCall *NorikvStartVectorGetMany(NorikvConnection *connection,
 /* A continued one is a stream: see NorikvNextPage(). */
 extern NorikvCall *NorikvStartVectorSearch(NorikvConnection *connection,
 										   const norikv_search_request *request);
+/* A stream: see NorikvNextPage(). */
+extern NorikvCall *NorikvStartVectorScan(NorikvConnection *connection,
+										 const norikv_vector_scan_request *request);
 extern NorikvCall *NorikvStartInfo(NorikvConnection *connection);
 extern NorikvCall *NorikvStartHealth(NorikvConnection *connection);
 extern NorikvCall *NorikvStartWatchCluster(NorikvConnection *connection);

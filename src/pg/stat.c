@@ -65,6 +65,7 @@ static const char *const operation_names[NORIKV_CALL_OPERATIONS] = {
 	[NORIKV_CALL_VECTOR_DELETE] = "vector_delete",
 	[NORIKV_CALL_VECTOR_GET] = "vector_get",
 	[NORIKV_CALL_VECTOR_SEARCH] = "vector_search",
+	[NORIKV_CALL_VECTOR_SCAN] = "vector_scan",
 };
 
 static SharedStats *shared = NULL;

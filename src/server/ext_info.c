@@ -29,6 +29,7 @@ list_capabilities(const engine_info *info, char **names)
 		{"quotas", info->quotas},
 		{"vectors", info->vectors},
 		{"vector_checks", info->vectors},
+		{"vector_scan", info->vectors && info->scan},
 		{"durable", info->durable},
 	};
 	size_t		n = 0;

@@ -1,5 +1,5 @@
 /*
- * ext_scan.c - norikv.ext.v1.Kv/Scan: a stream of pages. While one page is on
+ * ext_scan.c - norikv.ext.v1.Kv/Scan and Vector/Scan: a stream of pages. While one page is on
  * its way to the client the next one is read, and no further: a client that
  * does not read holds the scan back.
  */
@@ -42,6 +42,15 @@ free_scan(void *state)
 }
 
 static void
+take_page(scan *self, chunk *packed)
+{
+	if (packed->size > 0 || self->last)
+		self->page = chunk_take(packed);
+	else
+		chunk_free(packed);
+}
+
+static void
 pack_page(scan *self, const engine_page *page)
 {
 	Norikv__Ext__V1__ScanChunk fields = NORIKV__EXT__V1__SCAN_CHUNK__INIT;
@@ -53,10 +62,41 @@ pack_page(scan *self, const engine_page *page)
 	for (size_t i = 0; i < page->n_entries; i++)
 		chunk_add_entry(&packed, &page->entries[i], true);
 	chunk_add_fields(&packed, &fields.base);
-	if (packed.size > 0 || page->last)
-		self->page = chunk_take(&packed);
-	else
-		chunk_free(&packed);
+	take_page(self, &packed);
+}
+
+static void
+add_vector(chunk *packed, const engine_entry *from)
+{
+	Norikv__Ext__V1__VectorEntry entry = NORIKV__EXT__V1__VECTOR_ENTRY__INIT;
+	char		id[WIRE_MAX_VECTOR_ID + 1];
+	float		floats[WIRE_MAX_DIMENSIONS];
+
+	memcpy(id, from->key.data, from->key.size);
+	id[from->key.size] = '\0';
+	entry.id = id;
+	/* They may be anywhere in the page's memory. */
+	if (from->value.size > 0)
+		memcpy(floats, from->value.data, from->value.size);
+	entry.n_vector = from->value.size / sizeof(float);
+	entry.vector = floats;
+	entry.version_term = from->version.term;
+	entry.version_index = from->version.index;
+	chunk_add_element(packed, &entry.base);
+}
+
+static void
+pack_vector_page(scan *self, const engine_page *page)
+{
+	Norikv__Ext__V1__VectorScanChunk fields = NORIKV__EXT__V1__VECTOR_SCAN_CHUNK__INIT;
+	chunk		packed = {0};
+
+	self->last = page->last;
+	fields.snapshot_moved = page->snapshot_moved;
+	for (size_t i = 0; i < page->n_entries; i++)
+		add_vector(&packed, &page->entries[i]);
+	chunk_add_fields(&packed, &fields.base);
+	take_page(self, &packed);
 }
 
 static void
@@ -68,6 +108,8 @@ page_read(void *arg, const engine_status *status, const engine_page *page)
 	self->status.code = status->code;
 	if (status->code != ENGINE_OK)
 		memcpy(self->status.text, status->text, sizeof(status->text));
+	else if (self->request.space.size > 0)
+		pack_vector_page(self, page);
 	else
 		pack_page(self, page);
 	step_done(owner);
@@ -158,24 +200,20 @@ step_done(call *owner)
 		go_on(owner, true);
 }
 
-static void
-start_scan(call *owner)
+static scan *
+new_scan(call *owner)
 {
-	scan	   *self = gpr_zalloc(sizeof(*self));
-	engine	   *store = owner->server->engine;
-	const Norikv__Ext__V1__ScanRequest *request;
-	char		error[REQUEST_ERROR_SIZE];
-
-	owner->state = self;
+	owner->state = gpr_zalloc(sizeof(scan));
 	owner->free_state = free_scan;
-	request = call_unpack(owner, &norikv__ext__v1__scan_request__descriptor);
-	if (request == NULL)
-		return;
-	if (!request_scan(request, &self->request, error))
-	{
-		call_fail_text(owner, GRPC_STATUS_INVALID_ARGUMENT, error);
-		return;
-	}
+	return owner->state;
+}
+
+static void
+open_scan(call *owner)
+{
+	scan	   *self = owner->state;
+	engine	   *store = owner->server->engine;
+
 	if (!call_take_memory(owner, STREAM_MEMORY))
 		return;
 	self->cursor = store->methods->scan_open(store, &self->request, &self->status);
@@ -185,9 +223,48 @@ start_scan(call *owner)
 		go_on(owner, true);
 }
 
+static void
+start_scan(call *owner)
+{
+	scan	   *self = new_scan(owner);
+	const Norikv__Ext__V1__ScanRequest *request;
+	char		error[REQUEST_ERROR_SIZE];
+
+	request = call_unpack(owner, &norikv__ext__v1__scan_request__descriptor);
+	if (request == NULL)
+		return;
+	if (!request_scan(request, &self->request, error))
+		call_fail_text(owner, GRPC_STATUS_INVALID_ARGUMENT, error);
+	else
+		open_scan(owner);
+}
+
+static void
+start_vector_scan(call *owner)
+{
+	scan	   *self = new_scan(owner);
+	const Norikv__Ext__V1__VectorScanRequest *request;
+	char		error[REQUEST_ERROR_SIZE];
+
+	request = call_unpack(owner, &norikv__ext__v1__vector_scan_request__descriptor);
+	if (request == NULL)
+		return;
+	if (!request_vector_scan(request, &self->request, error))
+		call_fail_text(owner, GRPC_STATUS_INVALID_ARGUMENT, error);
+	else
+		open_scan(owner);
+}
+
 const method ext_scan = {
 	.name = WIRE_METHOD_SCAN,
 	.watched = true,
 	.posted = 64,
 	.start = start_scan,
+};
+
+const method ext_vector_scan = {
+	.name = WIRE_METHOD_VECTOR_SCAN,
+	.watched = true,
+	.posted = 16,
+	.start = start_vector_scan,
 };

@@ -229,6 +229,26 @@ request_scan(const Norikv__Ext__V1__ScanRequest *request, engine_scan *scan, cha
 }
 
 bool
+request_vector_scan(const Norikv__Ext__V1__VectorScanRequest *request, engine_scan *scan,
+					char *error)
+{
+	memset(scan, 0, sizeof(*scan));
+	scan->space = request_text(request->namespace_);
+	scan->start = slice_of(request->start);
+	scan->end = slice_of(request->end);
+	scan->reverse = request->reverse;
+	scan->max_rows = request->max_rows;
+	scan->keys_only = request->ids_only;
+	scan->one_snapshot = request->one_snapshot;
+	if (scan->space.size < 1 || scan->space.size > WIRE_MAX_NAMESPACE)
+		return wrong(error, "namespace has %zu bytes; a namespace has 1 to %d",
+					 scan->space.size, WIRE_MAX_NAMESPACE);
+	return check_bound(scan->start, "", "start", error) &&
+		check_bound(scan->end, "", "end", error) &&
+		request_consistency(request->consistency, &scan->consistency, error);
+}
+
+bool
 request_watch(const Norikv__Ext__V1__WatchRequest *request, engine_watch_request *watch,
 			  char *error)
 {

@@ -41,6 +41,8 @@ extern bool request_set_quota(const Norikv__Ext__V1__SetQuotaRequest *request,
 							  engine_op *op, char *error);
 extern bool request_usage(const Norikv__Ext__V1__UsageRequest *request,
 						  engine_slice *prefix, char *error);
+extern bool request_vector_scan(const Norikv__Ext__V1__VectorScanRequest *request,
+								engine_scan *scan, char *error);
 extern bool request_watch(const Norikv__Ext__V1__WatchRequest *request,
 						  engine_watch_request *watch, char *error);
 /* number counts the operations of the whole Commit. */

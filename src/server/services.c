@@ -29,6 +29,7 @@ const method *const server_methods[] = {
 	&ext_vector_list,
 	&ext_vector_multi_get,
 	&ext_vector_search,
+	&ext_vector_scan,
 	NULL
 };
 

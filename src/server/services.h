@@ -25,6 +25,7 @@ extern const method ext_info;
 extern const method ext_multi_get;
 extern const method ext_commit;
 extern const method ext_scan;
+extern const method ext_vector_scan;
 
 /* ext_quota.c */
 extern const method ext_set_quota;

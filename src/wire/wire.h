@@ -45,6 +45,7 @@
 #define WIRE_METHOD_VECTOR_LIST "/norikv.ext.v1.Vector/List"
 #define WIRE_METHOD_VECTOR_MULTI_GET "/norikv.ext.v1.Vector/MultiGet"
 #define WIRE_METHOD_VECTOR_EXT_SEARCH "/norikv.ext.v1.Vector/Search"
+#define WIRE_METHOD_VECTOR_SCAN "/norikv.ext.v1.Vector/Scan"
 #define WIRE_METHOD_WATCH "/norikv.ext.v1.Kv/Watch"
 #define WIRE_METHOD_SET_QUOTA "/norikv.ext.v1.Kv/SetQuota"
 #define WIRE_METHOD_USAGE "/norikv.ext.v1.Kv/Usage"

@@ -124,6 +124,18 @@ try_scan(const void *message, wire_arena *arena, char *error)
 }
 
 static void
+try_vector_scan(const void *message, wire_arena *arena, char *error)
+{
+	engine_scan scan;
+
+	(void) arena;
+	if (!request_vector_scan(message, &scan, error))
+		return;
+	REQUIRE(scan.start.size <= WIRE_MAX_KEY + 1 && scan.end.size <= WIRE_MAX_KEY + 1);
+	REQUIRE(scan.space.size >= 1 && scan.space.size <= WIRE_MAX_NAMESPACE);
+}
+
+static void
 try_watch(const void *message, wire_arena *arena, char *error)
 {
 	engine_watch_request watch;
@@ -232,6 +244,7 @@ static const struct
 	{&norikv__v1__vector_search_request__descriptor, try_nothing},
 	{&norikv__ext__v1__search_request__descriptor, try_nothing},
 	{&norikv__ext__v1__vector_multi_get_request__descriptor, try_nothing},
+	{&norikv__ext__v1__vector_scan_request__descriptor, try_vector_scan},
 	{&grpc__health__v1__health_check_request__descriptor, try_nothing},
 };
 

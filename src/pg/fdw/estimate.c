@@ -14,6 +14,7 @@
 
 /* A round trip over a unix socket. */
 #define ROUND_TRIP_COST 4.0
+#define STREAM_COST 8.0
 /* A key that is asked for by name among others, found, sent and decoded. */
 #define NAMED_KEY_COST 0.2
 /* A key of a range. */
@@ -118,11 +119,14 @@ NorikvCostKeys(const NorikvTable *table, bool by_name, double keys, Cost *startu
 			   Cost *total_cost)
 {
 	*startup_cost = ROUND_TRIP_COST;
-	/* Ids are listed, by a search of all of them, and then asked for by name. */
 	if (table->space.size > 0 && !by_name)
 	{
-		*startup_cost += 2 * ROUND_TRIP_COST + table->index.vectors * LISTED_ID_COST;
-		by_name = true;
+		/* A stream, which takes a server longer than a search of few vectors does. */
+		*startup_cost += STREAM_COST;
+		/* Or ids are listed, by a search of all, and then asked for by name. */
+		if (!table->index.scannable)
+			*startup_cost += table->index.vectors * LISTED_ID_COST;
+		by_name = !table->index.scannable;
 	}
 	*total_cost =
 		*startup_cost + keys * (by_name && keys > 1 ? NAMED_KEY_COST : RANGE_KEY_COST);

@@ -84,6 +84,7 @@ typedef struct NorikvTableIndex
 	norikv_index_type type;
 	norikv_index_state state;
 	uint64 vectors;
+	bool scannable; /* its server has scans of vectors */
 } NorikvTableIndex;
 
 typedef struct NorikvTable

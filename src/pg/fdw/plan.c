@@ -400,12 +400,12 @@ NorikvSplitClauses(PlannerInfo *root, RelOptInfo *baserel, const NorikvTable *ta
 	return local;
 }
 
-/* The ids of a table of vectors are listed first, and that is waited for. */
+/* Where vectors cannot be scanned their ids are listed first, and that is waited for. */
 static bool
 can_start_early(const NorikvTable *table, const NorikvRemote *remote)
 {
 	return remote->known_at_start &&
-		   (table->space.size == 0 ||
+		   (table->space.size == 0 || table->index.scannable ||
 			list_member_int(remote->kinds, NORIKV_CONDITION_EQUAL) ||
 			list_member_int(remote->kinds, NORIKV_CONDITION_ANY));
 }

@@ -244,6 +244,24 @@ start_changes(NorikvSource *source)
 	source->change = NorikvBufferNext(&source->iterator, &source->change_key);
 }
 
+/* Vectors are large, and a scan of them may outlive a snapshot: it goes on in another. */
+static void
+start_vector_scan(NorikvSource *source)
+{
+	norikv_vector_scan_request request = {
+		.space = source->table->space,
+		.start = source->keys->start,
+		.end = source->keys->end,
+		.reverse = source->reverse,
+		.max_rows = source->buffer == NULL ? source->max_rows : 0,
+		.ids_only = source->keys_only,
+	};
+
+	source->call = NorikvStartVectorScan(source->connection, &request);
+	source->first_page = true;
+	start_changes(source);
+}
+
 static void
 start_range(NorikvSource *source)
 {
@@ -262,6 +280,22 @@ start_range(NorikvSource *source)
 	start_changes(source);
 }
 
+static void
+take_page(NorikvSource *source)
+{
+	MemoryContext old_context;
+
+	if (source->table->space.size == 0)
+	{
+		source->entries = norikv_call_entries(source->call->call, &source->n_entries);
+		return;
+	}
+	NorikvFreeEntries(source->entries, source->table->space);
+	old_context = MemoryContextSwitchTo(source->context);
+	source->entries = NorikvEntriesOfPage(source->call, &source->n_entries);
+	MemoryContextSwitchTo(old_context);
+}
+
 /* The next entry of the server's, not yet taken; NULL at the end. */
 static const norikv_entry *
 peek_server(NorikvSource *source)
@@ -271,7 +305,7 @@ peek_server(NorikvSource *source)
 		if (source->call == NULL)
 			return NULL;
 		if (source->first_page)
-			NorikvFinish(source->call);
+			NorikvFinishScan(source->call, source->table);
 		else if (!NorikvNextPage(source->call))
 		{
 			end_call(source);
@@ -279,7 +313,7 @@ peek_server(NorikvSource *source)
 		}
 		source->first_page = false;
 		source->next_entry = 0;
-		source->entries = norikv_call_entries(source->call->call, &source->n_entries);
+		take_page(source);
 		source->stats->keys_found += source->n_entries;
 	}
 	return &source->entries[source->next_entry];
@@ -413,16 +447,21 @@ name_ids(NorikvSource *source, const norikv_entry *listed, size_t n_listed)
 }
 
 /*
- * The server lists ids without their vectors: for a scan that shows no vectors that is
- * the one page.
+ * A server without scans lists ids without their vectors: for a scan that shows no
+ * vectors that is the one page.
  */
 static void
 start_vector_range(NorikvSource *source)
 {
 	size_t n;
-	norikv_entry *listed =
-		NorikvListVectors(source->table, source->connection, source->stats, &n);
+	norikv_entry *listed;
 
+	if (NorikvGetCapabilities(source->connection)->vector_scan)
+	{
+		start_vector_scan(source);
+		return;
+	}
+	listed = NorikvListVectors(source->table, source->connection, source->stats, &n);
 	n = cut_listed(source, listed, n);
 	source->stats->keys_found += n;
 	start_changes(source);

@@ -19,8 +19,8 @@ find_index(const NorikvCall *call, norikv_slice space)
 	return NULL;
 }
 
-static void
-raise_missing(const NorikvTable *table, const NorikvConnection *connection)
+void
+NorikvRaiseNoIndex(const NorikvTable *table, const NorikvConnection *connection)
 {
 	ereport(ERROR, errcode(ERRCODE_NO_DATA_FOUND),
 			errmsg("vector index %s of foreign table \"%s\" does not exist on server "
@@ -48,9 +48,12 @@ NorikvAskForIndex(NorikvTable *table, NorikvConnection *connection, bool raise)
 										  .state = found->state,
 										  .vectors = found->vectors};
 	if (found != NULL)
+	{
 		NorikvNoteEstimate(table, found->vectors);
+		table->index.scannable = NorikvGetCapabilities(connection)->vector_scan;
+	}
 	NorikvFree(call);
 	if (!table->index.exists && raise)
-		raise_missing(table, connection);
+		NorikvRaiseNoIndex(table, connection);
 	return table->index.exists;
 }

@@ -1,8 +1,8 @@
 /*
- * vector_list.c - all ids of a namespace.
+ * vector_list.c - all ids of a namespace, without their vectors.
  *
- * A server has no way to list them but a search: the exact one for as many as there
- * are, whichever vector they are near to. Vectors do not travel with it.
+ * A server that has no scan of vectors has no way to list them but a search: the exact
+ * one for as many as there are, whichever vector they are near to.
  */
 #include "fdw/vector_table.h"
 
@@ -62,6 +62,19 @@ start_search(const NorikvTable *table, NorikvConnection *connection)
 	return NorikvStartVectorSearch(connection, &request);
 }
 
+static NorikvCall *
+start_list(NorikvTable *table, NorikvConnection *connection, NorikvSourceStats *stats)
+{
+	norikv_vector_scan_request request = {.space = table->space, .ids_only = true};
+
+	if (NorikvGetCapabilities(connection)->vector_scan)
+		return NorikvStartVectorScan(connection, &request);
+	/* The dimensions must be right, or the search is refused. */
+	(void) NorikvAskForIndex(table, connection, true);
+	stats->round_trips++;
+	return start_search(table, connection);
+}
+
 static void
 add_stats(const NorikvCall *call, NorikvSourceStats *stats)
 {
@@ -79,11 +92,8 @@ NorikvListVectors(NorikvTable *table, NorikvConnection *connection,
 	IdList list = {NULL};
 	NorikvCall *call;
 
-	/* The dimensions must be right, or the search is refused. */
-	(void) NorikvAskForIndex(table, connection, true);
-	stats->round_trips++;
-	call = start_search(table, connection);
-	NorikvFinishVectors(call, table->space);
+	call = start_list(table, connection, stats);
+	NorikvFinishScan(call, table);
 	do
 	{
 		size_t n_matches;

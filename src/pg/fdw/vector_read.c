@@ -63,3 +63,32 @@ NorikvFreeEntries(const norikv_entry *entries, norikv_slice space)
 	if (space.size > 0 && entries != NULL)
 		pfree((void *) entries);
 }
+
+void
+NorikvFinishScan(NorikvCall *call, NorikvTable *table)
+{
+	if (table->space.size == 0)
+	{
+		NorikvFinish(call);
+		return;
+	}
+	if (NorikvAwait(call)->code == NORIKV_NOT_FOUND)
+	{
+		/* The next plan counts on none. */
+		table->index = (NorikvTableIndex){.exists = false};
+		NorikvRaiseNoIndex(table, call->subject.connection);
+	}
+	NorikvFinishVectors(call, table->space);
+}
+
+const norikv_entry *
+NorikvEntriesOfPage(const NorikvCall *call, size_t *n_entries)
+{
+	const norikv_vector *vectors = norikv_call_vectors(call->call, n_entries);
+	norikv_entry *entries = MemoryContextAllocHuge(
+		CurrentMemoryContext, sizeof(norikv_entry) * Max(*n_entries, 1));
+
+	for (size_t i = 0; i < *n_entries; i++)
+		entries[i] = present_entry(&vectors[i]);
+	return entries;
+}

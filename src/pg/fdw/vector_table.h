@@ -47,6 +47,9 @@ extern const char *NorikvDistanceName(norikv_distance distance);
  */
 extern bool NorikvAskForIndex(NorikvTable *table, NorikvConnection *connection,
 							  bool raise);
+extern void NorikvRaiseNoIndex(const NorikvTable *table,
+							   const NorikvConnection *connection)
+	pg_attribute_noreturn();
 
 /* ---- vector_read.c: rows by name, of either kind of table ---- */
 
@@ -61,11 +64,18 @@ extern NorikvCall *NorikvStartEntries(NorikvConnection *connection, norikv_slice
 extern const norikv_entry *NorikvFinishEntries(NorikvCall *call, norikv_slice space,
 											   size_t n_keys);
 extern void NorikvFreeEntries(const norikv_entry *entries, norikv_slice space);
+/* The first page of a scan of either kind of table. */
+extern void NorikvFinishScan(NorikvCall *call, NorikvTable *table);
+/* A page of vectors, in the current memory context. */
+extern const norikv_entry *NorikvEntriesOfPage(const NorikvCall *call, size_t *n_entries);
 extern norikv_entry NorikvEntryOfVector(const norikv_vector *vector);
 
 /* ---- vector_list.c: all ids of a namespace ---- */
 
-/* Without their vectors, in the order of the ids, in the current memory context. */
+/*
+ * Without their vectors, in the order of the ids, in the current memory context. By a
+ * scan, or what a server has instead of it.
+ */
 extern norikv_entry *NorikvListVectors(NorikvTable *table, NorikvConnection *connection,
 									   NorikvSourceStats *stats, size_t *n_entries);
 

@@ -88,6 +88,9 @@ typedef void (*engine_read_done) (void *arg, const engine_status *status,
 
 typedef struct engine_scan
 {
+	/* Of the vectors of this namespace: their ids are the keys, floats as the machine
+	 * has them, unaligned, the values. Empty: of keys. */
+	engine_slice space;
 	engine_slice start;			/* inclusive; empty: from the first key */
 	engine_slice end;			/* exclusive; empty: to the last key */
 	bool		reverse;
@@ -413,7 +416,8 @@ typedef struct engine_methods
 	void		(*get) (engine *self, const engine_slice *keys, size_t n_keys,
 						engine_consistency consistency, engine_read_done done, void *arg);
 	void		(*commit) (engine *self, engine_unit *unit);
-	/* The scan's slices are copied. NULL with *status set where it is refused. */
+	/* The scan's slices are copied. NULL with *status set where it is refused:
+	 * NOT_FOUND where there is no such namespace. */
 	engine_cursor *(*scan_open) (engine *self, const engine_scan *scan,
 								 engine_status *status);
 	/* One page of about max_bytes; one at a time per cursor. */

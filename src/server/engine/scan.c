@@ -4,11 +4,14 @@
  * A snapshot keeps old versions on disk, so it has an end: after 30 s or 256 MiB
  * the scan goes on in a new one after the last key, and says so. Between pages
  * nothing but the snapshot is held.
+ *
+ * Vectors are read in the same way. What the table has before their ids names the
+ * index: one that was created in place of it since is another one, and not read.
  */
 #include <stdlib.h>
 
 #include "local.h"
-#include "entry.h"
+#include "vector_entry.h"
 
 #define SNAPSHOT_MAX_MS 30000
 #define SNAPSHOT_MAX_BYTES (UINT64_C(256) * 1024 * 1024)
@@ -19,6 +22,8 @@ struct engine_cursor
 {
 	local_engine *engine;
 	engine_scan scan;
+	table_space space;
+	size_t		skipped;		/* bytes of a key of the table before what is shown */
 	bytes		start;			/* moves up in a forward scan */
 	bytes		end;			/* moves down in a reverse one */
 	bool		exhausted;
@@ -35,15 +40,48 @@ struct engine_cursor
 	size_t		page_bytes;
 };
 
+static void
+set_bounds(engine_cursor *self, const engine_scan *scan)
+{
+	bytes_append(&self->start, scan->start.data, scan->start.size);
+	bytes_append(&self->end, scan->end.data, scan->end.size);
+}
+
+/* Of the vectors of this index. */
+static void
+set_vector_bounds(engine_cursor *self, const engine_scan *scan, engine_version created)
+{
+	char		index[8];
+	engine_slice start = vector_key_start(created, index);
+
+	self->space = TABLE_VECTOR;
+	self->skipped = start.size;
+	bytes_append(&self->start, start.data, start.size);
+	bytes_append(&self->start, scan->start.data, scan->start.size);
+	if (scan->end.size == 0)
+		start = vector_key_end(created, index);
+	bytes_append(&self->end, start.data, start.size);
+	bytes_append(&self->end, scan->end.data, scan->end.size);
+}
+
 engine_cursor *
 local_scan_open(engine *base, const engine_scan *scan, engine_status *status)
 {
-	engine_cursor *self = engine_calloc(sizeof(*self));
+	local_engine *in = (local_engine *) base;
+	engine_version created = {0, 0};
+	engine_cursor *self;
 
-	self->engine = (local_engine *) base;
+	if (scan->space.size > 0 &&
+		!vectors_created(in->vectors, scan->space, &created, status))
+		return NULL;
+	self = engine_calloc(sizeof(*self));
+	self->engine = in;
 	self->scan = *scan;
-	bytes_append(&self->start, scan->start.data, scan->start.size);
-	bytes_append(&self->end, scan->end.data, scan->end.size);
+	self->space = TABLE_DATA;
+	if (scan->space.size > 0)
+		set_vector_bounds(self, scan, created);
+	else
+		set_bounds(self, scan);
 	self->exhausted = scan->end.size > 0 && slice_compare(scan->start, scan->end) >= 0;
 	arena_init(&self->memory);
 	status_ok(status);
@@ -141,15 +179,24 @@ page_is_full(const engine_cursor *self, engine_slice key, const entry *found,
 }
 
 static bool
+is_well_formed(const engine_cursor *self, const entry *found)
+{
+	return self->space != TABLE_VECTOR ||
+		(found->value.size % sizeof(float) == 0 &&
+		 found->value.size <= VECTOR_MAX_DIMENSIONS * sizeof(float));
+}
+
+static bool
 examine(engine_cursor *self, engine_slice key, engine_slice stored, uint64_t now_ms,
 		size_t max_bytes, engine_status *status)
 {
 	entry		found;
 	char		shown[SLICE_SHOWN];
 
-	if (!entry_decode(stored, &found))
+	if (!entry_decode(stored, &found) || !is_well_formed(self, &found))
 	{
-		status_set(status, ENGINE_DATA_LOSS, "the entry of key \"%s\" is damaged",
+		status_set(status, ENGINE_DATA_LOSS, "the entry of %s \"%s\" is damaged",
+				   self->space == TABLE_VECTOR ? "vector" : "key",
 				   slice_show(key, shown, sizeof(shown)));
 		return false;
 	}
@@ -171,7 +218,7 @@ fill_page(engine_cursor *self, size_t max_bytes, engine_status *status)
 {
 	table	   *from = self->engine->table;
 	table_range range = {
-		.space = TABLE_DATA,
+		.space = self->space,
 		.snapshot = self->snapshot,
 		.start = bytes_slice(&self->start),
 		.end = bytes_slice(&self->end),
@@ -189,7 +236,8 @@ fill_page(engine_cursor *self, size_t max_bytes, engine_status *status)
 	while (!self->exhausted && (more = from->methods->next(iterator, &key, &stored)))
 	{
 		if (n == PAGE_MAX_EXAMINED ||
-			!examine(self, key, stored, now, max_bytes, status))
+			!examine(self, slice_of(key.data + self->skipped, key.size - self->skipped),
+					 stored, now, max_bytes, status))
 			break;
 		n++;
 		self->snapshot_bytes += key.size + stored.size;

@@ -372,6 +372,22 @@ read_ids(table *from, reading *of, const engine_slice *ids, size_t n_ids,
 	from->methods->read_end(from);
 }
 
+bool
+vectors_created(vectors *self, engine_slice name, engine_version *created,
+				engine_status *status)
+{
+	vector_space *space;
+
+	if (!vector_check_space(name, status))
+		return false;
+	space = vectors_use(self, name, status);
+	if (space == NULL)
+		return false;
+	*created = space->entry.created;
+	vector_space_release(space);
+	return true;
+}
+
 void
 vectors_get(vectors *self, engine_slice name, const engine_slice *ids, size_t n_ids,
 			engine_vectors_done done, void *arg)

@@ -62,6 +62,9 @@ extern void vectors_reload(vectors *self, engine_version last);
 
 extern void vectors_list(vectors *self, engine_slice prefix, engine_indexes_done done,
 						 void *arg);
+/* The version that names its vectors; false, with *status set, where there is none. */
+extern bool vectors_created(vectors *self, engine_slice space, engine_version *created,
+							engine_status *status);
 extern void vectors_get(vectors *self, engine_slice space, const engine_slice *ids,
 						size_t n_ids, engine_vectors_done done, void *arg);
 extern void vectors_search(vectors *self, const engine_search *search,

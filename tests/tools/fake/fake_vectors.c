@@ -1,7 +1,8 @@
 /*
  * fake_vectors.c - norikv.v1.Vector of the fake server: one index, read from end to
  * end by each search. No versions, nothing exact on request: what a server without
- * norikv.ext.v1 can have.
+ * norikv.ext.v1 can have. With --ext also what the first norikvd had of
+ * norikv.ext.v1.Vector, which was no scan.
  */
 #include "fake.h"
 
@@ -10,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "norikv.pb-c.h"
+#include "norikv_ext.pb-c.h"
 
 #define MAX_VECTORS 4096
 #define MAX_DIMENSIONS 16
@@ -23,6 +24,7 @@ typedef struct stored
 } stored;
 
 static bool exists;
+static char namespace[300];
 static size_t dimensions;
 static stored vectors[MAX_VECTORS];
 static size_t n_vectors;
@@ -46,6 +48,7 @@ create_index(served *call, const Norikv__V1__CreateVectorIndexRequest *request)
 
 	response.created = !exists;
 	exists = true;
+	snprintf(namespace, sizeof(namespace), "%s", request->namespace_);
 	dimensions = request->dimensions;
 	reply(call, &response.base);
 }
@@ -117,6 +120,20 @@ by_distance(const void *a, const void *b)
 }
 
 static void
+sort_by_distance(const float *query)
+{
+	for (size_t i = 0; i < n_vectors; i++)
+	{
+		float		sum = 0;
+
+		for (size_t d = 0; d < dimensions; d++)
+			sum += (vectors[i].vector[d] - query[d]) * (vectors[i].vector[d] - query[d]);
+		vectors[i].distance = sqrtf(sum);
+	}
+	qsort(vectors, n_vectors, sizeof(*vectors), by_distance);
+}
+
+static void
 search(served *call, const Norikv__V1__VectorSearchRequest *request)
 {
 	Norikv__V1__VectorSearchResponse response =
@@ -124,16 +141,7 @@ search(served *call, const Norikv__V1__VectorSearchRequest *request)
 	Norikv__V1__VectorMatch *matches = calloc(n_vectors + 1, sizeof(*matches));
 	Norikv__V1__VectorMatch **pointers = calloc(n_vectors + 1, sizeof(*pointers));
 
-	for (size_t i = 0; i < n_vectors; i++)
-	{
-		float		sum = 0;
-
-		for (size_t d = 0; d < dimensions; d++)
-			sum += (vectors[i].vector[d] - request->query[d]) *
-				(vectors[i].vector[d] - request->query[d]);
-		vectors[i].distance = sqrtf(sum);
-	}
-	qsort(vectors, n_vectors, sizeof(*vectors), by_distance);
+	sort_by_distance(request->query);
 	while (response.n_matches < n_vectors && response.n_matches < request->k)
 	{
 		Norikv__V1__VectorMatch *match = &matches[response.n_matches];
@@ -149,6 +157,105 @@ search(served *call, const Norikv__V1__VectorSearchRequest *request)
 	free(pointers);
 }
 
+/* ---- norikv.ext.v1 ---- */
+
+static void
+list_indexes(served *call)
+{
+	Norikv__Ext__V1__ListIndexesChunk chunk = NORIKV__EXT__V1__LIST_INDEXES_CHUNK__INIT;
+	Norikv__Ext__V1__VectorIndex index = NORIKV__EXT__V1__VECTOR_INDEX__INIT;
+	Norikv__Ext__V1__VectorIndex *pointer = &index;
+
+	index.namespace_ = namespace;
+	index.dimensions = (uint32_t) dimensions;
+	index.distance = NORIKV__V1__DISTANCE_FUNCTION__EUCLIDEAN;
+	index.index_type = NORIKV__V1__VECTOR_INDEX_TYPE__BRUTE_FORCE;
+	index.vectors = n_vectors;
+	chunk.n_indexes = exists;
+	chunk.indexes = &pointer;
+	reply(call, &chunk.base);
+}
+
+/* found NULL: there is none of this id. */
+static void
+set_entry(Norikv__Ext__V1__VectorEntry *out, stored *found, bool with_id, bool with_vector)
+{
+	norikv__ext__v1__vector_entry__init(out);
+	if (found == NULL)
+		return;
+	if (with_id)
+		out->id = found->id;
+	if (with_vector)
+	{
+		out->vector = found->vector;
+		out->n_vector = dimensions;
+	}
+	out->version_index = 1;
+	out->distance = found->distance;
+}
+
+static void
+get_many(served *call, const Norikv__Ext__V1__VectorMultiGetRequest *request)
+{
+	Norikv__Ext__V1__VectorMultiGetChunk chunk =
+		NORIKV__EXT__V1__VECTOR_MULTI_GET_CHUNK__INIT;
+	Norikv__Ext__V1__VectorEntry *entries = calloc(request->n_ids + 1, sizeof(*entries));
+	Norikv__Ext__V1__VectorEntry **pointers = calloc(request->n_ids + 1,
+													 sizeof(*pointers));
+
+	for (size_t i = 0; i < request->n_ids; i++)
+	{
+		pointers[i] = &entries[i];
+		set_entry(&entries[i], find(request->ids[i]), false, true);
+	}
+	chunk.n_entries = request->n_ids;
+	chunk.entries = pointers;
+	reply(call, &chunk.base);
+	free(entries);
+	free(pointers);
+}
+
+static void
+search_more(served *call, const Norikv__Ext__V1__SearchRequest *request)
+{
+	Norikv__Ext__V1__SearchChunk chunk = NORIKV__EXT__V1__SEARCH_CHUNK__INIT;
+	Norikv__Ext__V1__VectorEntry *entries = calloc(n_vectors + 1, sizeof(*entries));
+	Norikv__Ext__V1__VectorEntry **pointers = calloc(n_vectors + 1, sizeof(*pointers));
+
+	sort_by_distance(request->query);
+	while (chunk.n_matches < n_vectors && chunk.n_matches < request->k)
+	{
+		size_t		i = chunk.n_matches++;
+
+		pointers[i] = &entries[i];
+		set_entry(&entries[i], &vectors[i], true, request->include_vectors);
+	}
+	chunk.matches = pointers;
+	chunk.exact = true;
+	reply(call, &chunk.base);
+	free(entries);
+	free(pointers);
+}
+
+static bool
+handle_ext_vector(served *call, wire_arena *arena, grpc_byte_buffer *request)
+{
+	if (!options.ext)
+		return false;
+	if (is_method(call, WIRE_METHOD_VECTOR_LIST))
+		list_indexes(call);
+	else if (is_method(call, WIRE_METHOD_VECTOR_MULTI_GET))
+		get_many(call, wire_unpack(
+					 &norikv__ext__v1__vector_multi_get_request__descriptor, arena,
+					 request));
+	else if (is_method(call, WIRE_METHOD_VECTOR_EXT_SEARCH))
+		search_more(call, wire_unpack(&norikv__ext__v1__search_request__descriptor, arena,
+									  request));
+	else
+		return false;
+	return true;
+}
+
 bool
 handle_vector(served *call, wire_arena *arena)
 {
@@ -157,6 +264,8 @@ handle_vector(served *call, wire_arena *arena)
 
 	if (!options.vectors)
 		return false;
+	if (handle_ext_vector(call, arena, request))
+		return true;
 	if (creates)
 		create_index(call, wire_unpack(
 						 &norikv__v1__create_vector_index_request__descriptor, arena,
