@@ -23,6 +23,12 @@ NorikvBootMicroseconds(void)
 	return (int64) now.tv_sec * 1000000 + now.tv_nsec / 1000;
 }
 
+int64
+NorikvBootMilliseconds(void)
+{
+	return NorikvBootMicroseconds() / 1000;
+}
+
 static int64
 wall_clock_ms(void)
 {

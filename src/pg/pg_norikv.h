@@ -521,6 +521,7 @@ extern void NorikvKeepStoreTime(NorikvConnection *connection, uint64 store_time_
 								int64 asked_us, int64 answered_us);
 /* CLOCK_BOOTTIME: goes on while the machine sleeps, and nobody sets it. */
 extern int64 NorikvBootMicroseconds(void);
+extern int64 NorikvBootMilliseconds(void);
 
 /* ---- updater.c: functions of the user's, handed over by name ---- */
 

@@ -116,7 +116,7 @@ forget_won(Won *one)
 static void
 forget_ended(void)
 {
-	int64 now = NorikvBootTime();
+	int64 now = NorikvBootMilliseconds();
 	dlist_mutable_iter iter;
 
 	dlist_foreach_modify(iter, &won)
@@ -230,7 +230,7 @@ elect_step(NorikvAttempt *attempt, void *arg)
 	}
 	if (leader->present)
 		electing->token = meta.token != 0 ? meta.token : token_of_version(leader->version);
-	electing->sent_at = NorikvBootTime();
+	electing->sent_at = NorikvBootMilliseconds();
 	electing->expires_at_ms = NorikvStoreTime(attempt->connection) + electing->ttl_ms;
 	meta = (Meta){(char *) electing->node, BY_HAND, electing->token};
 	NorikvPutDocument(attempt, &attempt->documents[META],
@@ -319,7 +319,7 @@ NorikvResignByHand(NorikvConnection *connection, const norikv_slice keys[2])
 
 	if (one == NULL)
 		return false;
-	led = NorikvBootTime() < one->deadline;
+	led = NorikvBootMilliseconds() < one->deadline;
 	NorikvRunStep(connection, keys, 2, resign_step, one, &options);
 	forget_won(one);
 	return led;
@@ -349,7 +349,7 @@ norikv_sql_is_leader(PG_FUNCTION_ARGS)
 		leads = NorikvCampaignLeads(campaign, serial);
 	one = leads ? NULL : find_won(connection, keys[LEADER]);
 	if (one != NULL)
-		leads = NorikvBootTime() < one->deadline;
+		leads = NorikvBootMilliseconds() < one->deadline;
 	PG_RETURN_BOOL(leads);
 }
 

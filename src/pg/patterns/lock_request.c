@@ -306,7 +306,7 @@ NorikvLockDelete(NorikvConnection *connection, NorikvLease *lease)
 		may_be_done |= answer.error.outcome_unknown || answer.repeated;
 		/* Before the deadline the key can only be gone because it was deleted. */
 		if (look(connection, &delete, &answer, lease, &version) != FOUND_OURS)
-			return may_be_done && NorikvBootTime() < lease->deadline;
+			return may_be_done && NorikvBootMilliseconds() < lease->deadline;
 		lease->version = version;
 		if (tries >= MAX_TRIES)
 			raise_answer(connection, &delete, &answer);

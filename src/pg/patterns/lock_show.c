@@ -154,7 +154,7 @@ put_name(Datum *value, bool *is_null, char *name)
 static void
 put_lease(ReturnSetInfo *result, const NorikvLease *lease)
 {
-	int64 left_ms = lease->deadline - NorikvBootTime();
+	int64 left_ms = lease->deadline - NorikvBootMilliseconds();
 	Datum values[9];
 	bool nulls[9] = {false};
 
@@ -178,7 +178,7 @@ put_lease(ReturnSetInfo *result, const NorikvLease *lease)
 static bool
 is_held(const NorikvLease *lease)
 {
-	return lease->state == NORIKV_LEASE_HELD && NorikvBootTime() < lease->deadline;
+	return lease->state == NORIKV_LEASE_HELD && NorikvBootMilliseconds() < lease->deadline;
 }
 
 /* Without shared memory: this session's. */

@@ -195,7 +195,7 @@ NorikvEndpointRelease(int number)
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
 	Assert(slot->references > 0);
 	if (--slot->references == 0)
-		slot->unused_since = NorikvBootTime();
+		slot->unused_since = NorikvBootMilliseconds();
 	LWLockRelease(shared->lock);
 }
 
@@ -223,7 +223,7 @@ NorikvEndpointCopy(int number, NorikvEndpoint *endpoint)
 void
 NorikvEndpointSweep(void)
 {
-	int64 now = NorikvBootTime();
+	int64 now = NorikvBootMilliseconds();
 
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
 	for (int i = 0; i < NORIKV_ENDPOINTS; i++)

@@ -368,13 +368,13 @@ run_round(int64 *next)
 
 	NorikvBlockSignals(&saved);
 	waited = poll_clients(&any_stream);
-	*next = run_steps(NorikvBootTime());
+	*next = run_steps(NorikvBootMilliseconds());
 	close_old_clients();
 	if (!waited)
 		waited = poll_clients(&any_stream);
 	NorikvRestoreSignals(&saved);
 	if (any_stream)
-		*next = Min(*next, NorikvBootTime() + NORIKV_KEEPER_STREAM_MS);
+		*next = Min(*next, NorikvBootMilliseconds() + NORIKV_KEEPER_STREAM_MS);
 	return !waited;
 }
 
@@ -392,7 +392,8 @@ end_without_postmaster(void)
 static void
 sleep_until(int64 next)
 {
-	int64 timeout = next == NORIKV_KEEPER_NEVER ? -1 : Max(next - NorikvBootTime(), 0);
+	int64 timeout =
+		next == NORIKV_KEEPER_NEVER ? -1 : Max(next - NorikvBootMilliseconds(), 0);
 	int events = WL_LATCH_SET | WL_POSTMASTER_DEATH;
 
 	if (timeout >= 0)
@@ -425,7 +426,7 @@ NorikvPostgresStops(void)
 static bool
 may_end(int64 asked_at)
 {
-	int64 now = NorikvBootTime();
+	int64 now = NorikvBootMilliseconds();
 	bool busy = false;
 
 	for (int i = 0; i < lengthof(modules); i++)
@@ -445,23 +446,23 @@ NorikvKeeperMain(Datum argument)
 	MemoryContextSwitchTo(AllocSetContextCreate(TopMemoryContext, "norikv keeper",
 												ALLOCSET_DEFAULT_SIZES));
 	start_running();
-	next_sweep = NorikvBootTime() + SWEEP_MS;
+	next_sweep = NorikvBootMilliseconds() + SWEEP_MS;
 	for (;;)
 	{
 		int64 next;
 		bool idle = run_round(&next);
 
-		if (NorikvBootTime() >= next_sweep)
+		if (NorikvBootMilliseconds() >= next_sweep)
 		{
 			NorikvEndpointSweep();
-			next_sweep = NorikvBootTime() + SWEEP_MS;
+			next_sweep = NorikvBootMilliseconds() + SWEEP_MS;
 		}
 		if (ShutdownRequestPending && asked_at == 0)
-			asked_at = NorikvBootTime();
+			asked_at = NorikvBootMilliseconds();
 		if (asked_at != 0 && may_end(asked_at))
 			break;
 		if (asked_at != 0)
-			next = Min(next, NorikvBootTime() + 10);
+			next = Min(next, NorikvBootMilliseconds() + 10);
 		if (idle)
 			sleep_until(Min(next, next_sweep));
 		else if (!PostmasterIsAlive())

@@ -128,7 +128,7 @@ start_request(NorikvLease *lease, Request *request, RequestKind kind, int64 now)
 	}
 	handle = NorikvKeeperClientHandle(client);
 	request->kind = kind;
-	request->sent_at = NorikvBootTime();
+	request->sent_at = NorikvBootMilliseconds();
 	NorikvKeeperTrack(&request->call, client,
 					  kind == READ ? start_read(lease, handle, &options)
 								   : start_write(lease, request, client, kind == RENEW,

@@ -153,18 +153,12 @@ NorikvLeaseLook(int slot, NorikvLease *copy)
 	else
 		*copy = shared->slots[slot];
 	LWLockRelease(shared->lock);
-	if (copy->state == NORIKV_LEASE_HELD && NorikvBootTime() >= copy->deadline)
+	if (copy->state == NORIKV_LEASE_HELD && NorikvBootMilliseconds() >= copy->deadline)
 		copy->state = NORIKV_LEASE_LOST;
 	return copy->state != NORIKV_LEASE_FREE;
 }
 
 /* ---- Helpers ---- */
-
-int64
-NorikvBootTime(void)
-{
-	return NorikvBootMicroseconds() / 1000;
-}
 
 int64
 NorikvLeaseDeadlineMs(uint64 ttl_ms)
@@ -376,7 +370,7 @@ NorikvLeaseReserve(const NorikvConnection *connection, const NorikvLeaseRequest 
 int64
 NorikvLeaseSending(NorikvLease *lease)
 {
-	int64 now = NorikvBootTime();
+	int64 now = NorikvBootMilliseconds();
 
 	NorikvLeaseLock();
 	lease->uncertain = true;
@@ -441,7 +435,7 @@ NorikvLeaseTaken(NorikvLease *lease, norikv_version version, int64 sent_at,
 bool
 NorikvLeaseClaim(NorikvLease *lease, bool *stuck)
 {
-	int64 give_up = NorikvBootTime() + lease->timeout;
+	int64 give_up = NorikvBootMilliseconds() + lease->timeout;
 	bool claimed = false;
 
 	*stuck = false;
@@ -450,7 +444,7 @@ NorikvLeaseClaim(NorikvLease *lease, bool *stuck)
 		bool busy = false;
 
 		NorikvLeaseLock();
-		if (lease->state == NORIKV_LEASE_HELD && NorikvBootTime() < lease->deadline)
+		if (lease->state == NORIKV_LEASE_HELD && NorikvBootMilliseconds() < lease->deadline)
 		{
 			busy = lease->user != NORIKV_LEASE_IDLE;
 			claimed = !busy;
@@ -460,7 +454,7 @@ NorikvLeaseClaim(NorikvLease *lease, bool *stuck)
 		NorikvLeaseUnlock();
 		if (!busy)
 			break;
-		*stuck = NorikvBootTime() >= give_up;
+		*stuck = NorikvBootMilliseconds() >= give_up;
 		if (*stuck)
 			break;
 		(void) ConditionVariableTimedSleep(&lease->idle, 100, PG_WAIT_EXTENSION);
@@ -502,7 +496,7 @@ NorikvLeaseIsHeld(const NorikvLease *lease)
 	bool held;
 
 	NorikvLeaseLock();
-	held = lease->state == NORIKV_LEASE_HELD && NorikvBootTime() < lease->deadline;
+	held = lease->state == NORIKV_LEASE_HELD && NorikvBootMilliseconds() < lease->deadline;
 	NorikvLeaseUnlock();
 	return held;
 }

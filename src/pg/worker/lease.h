@@ -110,8 +110,6 @@ typedef struct NorikvLeaseRequest
 	bool ownerless; /* outlives this backend */
 } NorikvLeaseRequest;
 
-/* CLOCK_BOOTTIME in milliseconds: it goes on while the machine sleeps. */
-extern int64 NorikvBootTime(void);
 /* How long after the moment before it was sent a holder counts on a lease. */
 extern int64 NorikvLeaseDeadlineMs(uint64 ttl_ms);
 /* 32 hexadecimal digits, for a value that nobody else writes. */
