@@ -174,6 +174,45 @@ fill_and_reopen(fixture *self, engine_index_type type)
 	assert_all_there(self->engine, WIDE, n);
 }
 
+/* What is deleted makes room, though not at once. */
+static void
+test_full_and_half_deleted(void **state)
+{
+	enum { WIDE = 1024 };
+	fixture    *self = *state;
+	float	   *floats = calloc(WIDE, sizeof(float));
+	engine_status status;
+	unsigned	n;
+
+	self->max_vector_memory = 8 << 20;
+	fixture_reopen(self);
+	create(self->engine, WIDE, ENGINE_HNSW);
+	n = fill_memory(self->engine, WIDE);
+	for (unsigned i = 0; i < n; i += 2)
+	{
+		char		id[24];
+
+		snprintf(id, sizeof(id), "%u", i);
+		assert_true(delete_vector(self->engine, "docs", id));
+	}
+	for (unsigned i = 0; i < n / 4; i++)
+	{
+		char		id[24];
+
+		snprintf(id, sizeof(id), "again/%u", i);
+		floats[0] = (float) i;
+		for (int tries = 0; tries < 6000; tries++)
+		{
+			commit_op(self->engine, vector_put_op("docs", id, floats, WIDE), &status);
+			if (status.code == ENGINE_OK)
+				break;
+			usleep(10000);
+		}
+		assert_int_equal(status.code, ENGINE_OK);
+	}
+	free(floats);
+}
+
 static void
 test_full_and_restarted(void **state)
 {
@@ -194,6 +233,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		EACH(test_searched_while_it_is_read),
+		EACH(test_full_and_half_deleted),
 		EACH(test_full_and_restarted),
 		EACH(test_full_graph_restarted),
 	};
