@@ -158,6 +158,8 @@ vector_space_reserve(vector_space *self, size_t id_size, engine_status *status)
 								 vector_index_bytes_needed(self->index, puts,
 														   id_bytes)) &&
 			vector_index_reserve(self->index, puts, id_bytes) == VECTOR_OK;
+		if (!good)
+			vector_index_give_back(self->index);
 	}
 	pthread_mutex_unlock(&self->lock);
 	if (!good)

@@ -350,6 +350,20 @@ vector_background_wake(vector_index *index)
 	}
 }
 
+void
+vector_index_give_back(vector_index *index)
+{
+	vector_workers *workers = index->options.workers;
+
+	if (workers == NULL)
+		return;
+	pthread_mutex_lock(&index->writer);
+	if (!atomic_load(&index->closing) && !atomic_load(&index->rebuilding) &&
+		rebuild_due(index, REST_SHARE))
+		vector_workers_submit(workers, &index->rebuild_task, 0);
+	pthread_mutex_unlock(&index->writer);
+}
+
 /* So that writers without workers keep up: the graph starts with rows that wait. */
 #define LINKS_A_PUT 4
 

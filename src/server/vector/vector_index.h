@@ -215,6 +215,12 @@ extern void vector_index_stats_of(vector_index *index, vector_index_stats *stats
  */
 extern vector_code vector_index_settle(vector_index *index, bool compact);
 
+/*
+ * Memory is short: what is dead is taken out soon, in the background, if it is as much as
+ * would be taken out of an index at rest. Without workers nothing happens.
+ */
+extern void vector_index_give_back(vector_index *index);
+
 /* ---- Snapshots ---- */
 
 /*
