@@ -6,7 +6,6 @@
 #include <arpa/inet.h>
 #include <ctype.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 /* sun_path, less its terminating zero */
 #define MAX_SOCKET_PATH 107

@@ -6,8 +6,6 @@
  */
 #include "group.h"
 
-#include <stdlib.h>
-
 /* What a key takes in a message beside its bytes. */
 #define KEY_OVERHEAD 3
 

@@ -12,7 +12,6 @@
 
 #include <pthread.h>
 #include <signal.h>
-#include <stdio.h>
 
 /* How long one watch lasts; a new one follows while somebody waits. */
 #define WATCH_US 1000000

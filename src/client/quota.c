@@ -3,8 +3,6 @@
  */
 #include "internal.h"
 
-#include <stdlib.h>
-
 typedef struct quota_call
 {
 	norikv_call call;

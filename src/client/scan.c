@@ -8,8 +8,6 @@
  */
 #include "vector.h"
 
-#include <stdlib.h>
-
 typedef struct scan_page
 {
 	wire_arena	arena;

@@ -3,8 +3,6 @@
  */
 #include "vector.h"
 
-#include <stdlib.h>
-
 #include "write.h"
 
 /* ---- What a call can be given ---- */

@@ -3,8 +3,6 @@
  */
 #include "internal.h"
 
-#include <stdlib.h>
-
 typedef struct view_call
 {
 	norikv_call call;

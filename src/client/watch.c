@@ -7,8 +7,6 @@
  */
 #include "internal.h"
 
-#include <stdlib.h>
-
 typedef struct watch_call
 {
 	norikv_call call;

@@ -3,8 +3,6 @@
  */
 #include "write.h"
 
-#include <stdlib.h>
-
 typedef struct write_call
 {
 	norikv_call call;

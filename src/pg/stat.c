@@ -16,7 +16,6 @@
 #include "storage/lwlock.h"
 #include "storage/spin.h"
 #include "utils/builtins.h"
-#include "utils/timestamp.h"
 #include "utils/tuplestore.h"
 
 #define MAX_SERVERS 128

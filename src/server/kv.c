@@ -3,8 +3,6 @@
  */
 #include "services.h"
 
-#include <string.h>
-
 #include <grpc/support/log.h>
 
 #include "norikv.pb-c.h"

@@ -3,9 +3,6 @@
  */
 #include "server.h"
 
-#include <stdlib.h>
-#include <string.h>
-
 #include <grpc/grpc_posix.h>
 #include <grpc/grpc_security.h>
 #include <grpc/support/alloc.h>

@@ -14,7 +14,6 @@
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
-#include "utils/memutils.h"
 
 /* The function's own row type has the column's value as its only column. */
 #define ROW_COLUMN "v"

@@ -10,7 +10,6 @@
 #include "fdw/document.h"
 
 #include "mb/pg_wchar.h"
-#include "utils/memutils.h"
 
 #include "json_parser.h"
 

@@ -8,7 +8,6 @@
 #include "fdw/guess.h"
 
 #include "mb/pg_wchar.h"
-#include "utils/builtins.h"
 #include "utils/datetime.h"
 
 #include "fdw/document.h"

@@ -8,7 +8,6 @@
 #include "modify.h"
 
 #include "executor/executor.h"
-#include "miscadmin.h"
 #include "parser/parse_relation.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"

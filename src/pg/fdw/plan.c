@@ -13,7 +13,6 @@
 #include "access/sysattr.h"
 #include "access/table.h"
 #include "catalog/pg_collation.h"
-#include "catalog/pg_type.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
 #include "optimizer/clauses.h"

@@ -9,7 +9,6 @@
 #include "fdw/vector_table.h"
 
 #include "access/xact.h"
-#include "miscadmin.h"
 
 /* Of one answer with vectors. */
 #define VECTOR_BATCH_BYTES (4 * 1024 * 1024)

@@ -9,7 +9,6 @@
 #include "fdw/fdw.h"
 #include "fdw/vector_table.h"
 
-#include "access/htup_details.h"
 #include "access/xact.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"

@@ -10,7 +10,6 @@
 #include "access/htup_details.h"
 #include "access/xact.h"
 #include "funcapi.h"
-#include "miscadmin.h"
 #include "storage/predicate.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"

@@ -7,7 +7,6 @@
 
 #include "access/xact.h"
 #include "miscadmin.h"
-#include "utils/rel.h"
 
 /* A table without a prefix is the whole store, other people's keys included. */
 static void

@@ -17,7 +17,6 @@
 #include "optimizer/optimizer.h"
 #include "optimizer/pathnode.h"
 #include "utils/builtins.h"
-#include "utils/lsyscache.h"
 #include "utils/syscache.h"
 
 /* Bytes of vectors that are measured in the time of one unit of cost, 10 us. */

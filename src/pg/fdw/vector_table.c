@@ -9,7 +9,6 @@
 #include "catalog/pg_type.h"
 #include "commands/defrem.h"
 #include "nodes/parsenodes.h"
-#include "utils/builtins.h"
 
 /* Servers take vectors whose length is below it, and for cosines above its inverse. */
 #define LENGTH_LIMIT 1e18

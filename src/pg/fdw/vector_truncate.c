@@ -4,7 +4,6 @@
 #include "fdw/modify.h"
 #include "fdw/vector_table.h"
 
-#include "miscadmin.h"
 #include "utils/memutils.h"
 
 static void

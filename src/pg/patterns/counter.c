@@ -7,10 +7,8 @@
 
 #include "common/int.h"
 #include "common/pg_prng.h"
-#include "utils/builtins.h"
 
 #include "patterns/adder.h"
-
 
 #define SHARD_INFIX ":shard:"
 #define MAX_SHARDS 10000

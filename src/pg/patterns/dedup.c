@@ -15,7 +15,6 @@
 #include "common/cryptohash.h"
 #include "common/sha2.h"
 #include "funcapi.h"
-#include "miscadmin.h"
 #include "utils/builtins.h"
 
 PG_FUNCTION_INFO_V1(norikv_sql_dedup_check);

@@ -9,7 +9,6 @@
 #include "patterns/semantic.h"
 
 #include "funcapi.h"
-#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/tuplestore.h"
 

@@ -6,7 +6,6 @@
  */
 #include "patterns/lock.h"
 
-#include "miscadmin.h"
 #include "storage/proc.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"

@@ -11,7 +11,6 @@
 
 #include <math.h>
 
-#include "catalog/pg_type.h"
 #include "utils/array.h"
 
 PG_FUNCTION_INFO_V1(norikv_sql_l2_distance);

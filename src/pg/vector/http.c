@@ -8,8 +8,6 @@
  */
 #include "vector/embedder.h"
 
-#include <math.h>
-
 #include "access/detoast.h"
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"

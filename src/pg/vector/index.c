@@ -5,7 +5,6 @@
 #include "vector/vector.h"
 
 #include "funcapi.h"
-#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 

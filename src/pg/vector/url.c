@@ -5,8 +5,6 @@
 
 #include <curl/curl.h>
 
-#include "utils/builtins.h"
-
 /* A part of the URL, in the current memory context; NULL: it has none. */
 static char *
 get_part(CURLU *url, CURLUPart part, unsigned int flags)

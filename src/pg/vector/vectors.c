@@ -3,8 +3,6 @@
  */
 #include "vector/vector.h"
 
-#include "utils/builtins.h"
-
 PG_FUNCTION_INFO_V1(norikv_sql_vector_insert);
 PG_FUNCTION_INFO_V1(norikv_sql_vector_get);
 PG_FUNCTION_INFO_V1(norikv_sql_vector_delete);

@@ -17,7 +17,7 @@
 
 /* Asks for shared memory and registers the worker; while libraries are preloaded. */
 extern void NorikvKeeperInit(void);
-/* Something is to be done at this boot time (NorikvBootMilliseconds); 0: now. Never throws. */
+/* Something is to be done at that NorikvBootMilliseconds(); 0: now. Never throws. */
 extern void NorikvKeeperWake(int64 at);
 /* Whether it runs; while PostgreSQL shuts down: it has something to finish. */
 extern bool NorikvKeeperRuns(void);

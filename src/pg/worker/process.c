@@ -19,7 +19,6 @@
 #endif
 
 #include "mb/pg_wchar.h"
-#include "miscadmin.h"
 
 #include "worker.h"
 

@@ -5,8 +5,6 @@
  */
 #include "committer_state.h"
 
-#include <inttypes.h>
-
 #include "meta.h"
 #include "reserve.h"
 

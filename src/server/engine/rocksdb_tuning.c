@@ -8,8 +8,6 @@
  */
 #include "rocksdb_tuning.h"
 
-#include <stdlib.h>
-
 #define KIB ((uint64_t) 1024)
 #define MIB (1024 * KIB)
 
