@@ -287,6 +287,14 @@ static const nk_rpc_type plain_type = {
 	.ended = search_ended,
 };
 
+static const nk_rpc_type one_chunk_type = {
+	.method = NK_VECTOR_EXT_SEARCH,
+	.shape = NK_UNARY,
+	.prepare = search_prepare,
+	.message = stream_message,
+	.ended = search_ended,
+};
+
 static const nk_rpc_type stream_type = {
 	.method = NK_VECTOR_EXT_SEARCH,
 	.shape = NK_SERVER_STREAM,
@@ -295,13 +303,24 @@ static const nk_rpc_type stream_type = {
 	.ended = search_ended,
 };
 
+/* To await one message takes a third of the batches that a stream takes. */
+static const nk_rpc_type *
+type_of(const search_call *search)
+{
+	size_t		match = WIRE_MATCH_SIZE(wants_vectors(search) ?
+										search->request.dimensions : 0);
+
+	if (search->plain)
+		return &plain_type;
+	return search->k <= WIRE_ONE_SEARCH_CHUNK / match ? &one_chunk_type : &stream_type;
+}
+
 static void
 start(search_call *search)
 {
 	norikv_call *call = &search->call;
 
-	nk_rpc_init(&search->rpc, call->client, call,
-				search->plain ? &plain_type : &stream_type);
+	nk_rpc_init(&search->rpc, call->client, call, type_of(search));
 	/* a search that takes long takes as long the next time */
 	if (search->rpc.attempt_timeout_ms < call->timeout_ms)
 		search->rpc.attempt_timeout_ms = call->timeout_ms;

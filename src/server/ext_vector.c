@@ -286,6 +286,9 @@ free_search(void *state)
 	gpr_free(state);
 }
 
+_Static_assert(CHUNK_SIZE >= WIRE_ONE_SEARCH_CHUNK,
+			   "a brief search has a chunk too many");
+
 static void
 pack_found(search *self, const engine_matches *found)
 {
@@ -373,7 +376,6 @@ const method ext_vector_multi_get = {
 
 const method ext_vector_search = {
 	.name = WIRE_METHOD_VECTOR_EXT_SEARCH,
-	.watched = true,
 	.posted = 128,
 	.start = start_search,
 };

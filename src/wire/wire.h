@@ -26,6 +26,11 @@
 #define WIRE_MAX_VECTOR_ID 512
 #define WIRE_MAX_DIMENSIONS 4096
 
+/* So many bytes of matches come in one chunk; and what a match may take of them. */
+#define WIRE_ONE_SEARCH_CHUNK (64 * 1024)
+#define WIRE_MATCH_SIZE(dimensions) \
+	(WIRE_MAX_VECTOR_ID + 64 + (dimensions) * sizeof(float))
+
 #define WIRE_SLOT_KEY_PREFIX "~nk1/"
 
 #define WIRE_METHOD_PUT "/norikv.v1.Kv/Put"
