@@ -243,12 +243,17 @@ Graph::neighbours(tableint slot, int layer, tableint *to)
 	return n;
 }
 
-/* Walks to the nearest row of each layer above down_to. */
+/*
+ * Walks to the nearest row of each layer above down_to. Here as below all distances
+ * are there before any is looked at: a branch on one, which nobody can foresee, would
+ * keep the others from being read meanwhile.
+ */
 template <bool linking>
 tableint
 Graph::descend(const void *point, tableint from, int layer, int down_to)
 {
 	tableint	links[MAX_LINKS];
+	float		distances[MAX_LINKS];
 	float		nearest = distance(point, from);
 
 	for (; layer > down_to; layer--)
@@ -261,12 +266,12 @@ Graph::descend(const void *point, tableint from, int layer, int down_to)
 				fetch(links[i]);
 			moved = false;
 			for (size_t i = 0; i < n; i++)
+				distances[i] = distance(point, links[i]);
+			for (size_t i = 0; i < n; i++)
 			{
-				float		d = distance(point, links[i]);
-
-				if (d < nearest)
+				if (distances[i] < nearest)
 				{
-					nearest = d;
+					nearest = distances[i];
 					from = links[i];
 					moved = true;
 				}
@@ -301,6 +306,7 @@ void
 Graph::search_layer(const void *point, tableint from, int layer, size_t ef, Scratch &s)
 {
 	tableint	links[MAX_LINKS];
+	float		distances[MAX_LINKS];
 	tableint	guess;
 
 	s.begin(max_elements_, ef);
@@ -324,12 +330,12 @@ Graph::search_layer(const void *point, tableint from, int layer, size_t ef, Scra
 		if (vector_beam_guess(&s.beam, &guess))
 			fetch_links(guess);
 		for (size_t i = 0; i < fresh; i++)
+			distances[i] = distance(point, links[i]);
+		for (size_t i = 0; i < fresh; i++)
 		{
-			float		d = distance(point, links[i]);
-
-			if (!vector_beam_wants(&s.beam, d))
+			if (!vector_beam_wants(&s.beam, distances[i]))
 				continue;
-			take<linking>(s, d, links[i]);
+			take<linking>(s, distances[i], links[i]);
 			if (vector_beam_guess(&s.beam, &guess) && guess == links[i])
 				fetch_links(guess);
 		}
