@@ -48,12 +48,20 @@ $node->safe_psql('postgres', q{
 		('nowhere', '', 'server', 'node-1', '2 s', CURRENT_USER::regrole, NULL, NULL);
 	SELECT norikv.campaign('main', 'node-1', '1 hour', 'INSERT INTO log (what) VALUES (''main'')')});
 ok(holds(q{norikv.is_leader('main')}), 'a campaign leads');
+# One of a tenant's, whose keys are the tenant's.
+my $as_tenant = q{SET norikv.tenant = 'acme'; SELECT norikv.is_leader('theirs'), norikv.leader('theirs')};
+$node->safe_psql('postgres', q{SET norikv.tenant = 'acme'; SELECT norikv.campaign('theirs', 'of acme', '1 hour')});
+ok(await(sub { $node->safe_psql('postgres', $as_tenant) eq 't|of acme' }), 'a campaign of a tenant leads');
 
 # Where PostgreSQL shuts down, others need not wait for an hour.
 my $before = token();
 my $offset = -s $node->logfile;
 $node->restart;
 ok(holds(q{norikv.is_leader('main')}), 'leadership is given back by a shutdown, and won again');
+ok(await(sub { $node->safe_psql('postgres', $as_tenant) eq 't|of acme' }), '... by the tenant, too');
+is($node->safe_psql('postgres', q{SELECT norikv.get('tenant:acme:leader:theirs'), norikv.leader('theirs') IS NULL}), 'of acme|t', '... among its own keys');
+$node->safe_psql('postgres', q{SET norikv.tenant = 'acme'; SELECT norikv.resign('theirs')});
+ok(holds(q{NOT norikv.has_key('tenant:acme:leader:theirs')}), '... until it resigns');
 cmp_ok(token(), '>', $before, '... with a greater token');
 ok(holds(q{count(*) = 2 FROM log WHERE what = 'main'}), '... and its command is run again');
 is(() = slurp_log($node, $offset) =~ /could not be found again/g, 6, 'campaigns that cannot be made are told of');
