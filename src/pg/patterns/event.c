@@ -443,6 +443,12 @@ append_step(NorikvAttempt *attempt, void *arg)
 	position.version = head_version(aggregate, head);
 	if (appending->expected >= 0 && appending->expected != position.version)
 		raise_unexpected(appending, position.version);
+	if (position.version >= NORIKV_MAX_SAFE_INTEGER)
+		ereport(ERROR, errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				errmsg("aggregate \"%s\" on server \"%s\" can have no more events",
+					   aggregate->id, aggregate->connection->name),
+				errdetail("It is at version " INT64_FORMAT ", the last that there can be.",
+						  position.version));
 	position.version++;
 	appending->event.version = position.version;
 	appending->event.timestamp = NorikvStoreTime(attempt->connection);
