@@ -15,10 +15,10 @@ my $directory = PostgreSQL::Test::Utils::tempdir_short();
 start_tool("$directory/fake.log", 'fake_norikv', '--listen', "unix:$directory/fake", '--ext', 1,
 	'--vectors', 1, '--capabilities', 'atomic_cas,create,transactions,vectors');
 
-sub sql
+sub norikv_sql
 {
 	my ($sql) = @_;
-	return $node->safe_psql('postgres', "SET search_path = public, norikv;\n$sql");
+	return sql($node, "SET search_path = public, norikv;\n$sql");
 }
 
 sub refusal
@@ -27,7 +27,7 @@ sub refusal
 	return ($node->psql('postgres', $sql, extra_params => [ '-v', 'VERBOSITY=verbose' ]))[2];
 }
 
-sql(qq{
+norikv_sql(qq{
 	CREATE SERVER older FOREIGN DATA WRAPPER norikv OPTIONS (nodes 'unix:$directory/fake');
 	CREATE FOREIGN TABLE points (id text OPTIONS (key 'true') COLLATE "C",
 		place real[] OPTIONS (vector 'true')) SERVER older OPTIONS (namespace 'docs', fetch_size '7');
@@ -35,20 +35,20 @@ sql(qq{
 	SELECT vector_create_index('docs', 2, 'euclidean', 'brute_force');
 	SELECT count(vector_insert('docs', 'k' || lpad(i::text, 3, '0'), ARRAY[i, -i])) FROM generate_series(1, 200) i;});
 
-is(sql('SELECT count(*), sum(place[1]), sum(place[2]) FROM points'), '200|20100|-20100', 'all rows');
-is(sql('SELECT count(*) FROM points'), 200, 'counted');
-is(sql(q{SELECT count(*) FROM points WHERE id >= 'k150'}), 51, 'a range is counted');
-is(sql(q{SELECT string_agg(id, ',') FROM (SELECT id FROM points WHERE id > 'k010' AND id <= 'k013' ORDER BY id) p}),
+is(norikv_sql('SELECT count(*), sum(place[1]), sum(place[2]) FROM points'), '200|20100|-20100', 'all rows');
+is(norikv_sql('SELECT count(*) FROM points'), 200, 'counted');
+is(norikv_sql(q{SELECT count(*) FROM points WHERE id >= 'k150'}), 51, 'a range is counted');
+is(norikv_sql(q{SELECT string_agg(id, ',') FROM (SELECT id FROM points WHERE id > 'k010' AND id <= 'k013' ORDER BY id) p}),
 	'k011,k012,k013', 'a range');
-is(sql(q{SELECT string_agg(place[1]::text, ',') FROM (SELECT place FROM points WHERE id < 'k003' ORDER BY id DESC) p}),
+is(norikv_sql(q{SELECT string_agg(place[1]::text, ',') FROM (SELECT place FROM points WHERE id < 'k003' ORDER BY id DESC) p}),
 	'2,1', 'backwards, with vectors');
-is(sql(q{SELECT string_agg(id, ',') FROM (SELECT id FROM points ORDER BY place <-> '{3,-3}' LIMIT 3) p}),
+is(norikv_sql(q{SELECT string_agg(id, ',') FROM (SELECT id FROM points ORDER BY place <-> '{3,-3}' LIMIT 3) p}),
 	'k003,k002,k004', 'the nearest');
 like(refusal(q{SELECT * FROM points WHERE id = 'k001' FOR UPDATE}),
 	qr/0A000.*cannot lock rows.*does not check the versions of vectors/s, 'FOR UPDATE is refused');
-is(sql(q{BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM points WHERE id < 'k010'; COMMIT}),
+is(norikv_sql(q{BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM points WHERE id < 'k010'; COMMIT}),
 	9, 'REPEATABLE READ reads');
-sql(q{SET norikv.server = 'older'; SELECT vector_drop_index('docs')});
+norikv_sql(q{SET norikv.server = 'older'; SELECT vector_drop_index('docs')});
 like(refusal('SELECT * FROM points'), qr/P0002.*vector index "docs" of foreign table "points" does not exist/s,
 	'an index that is gone');
 
