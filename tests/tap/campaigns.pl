@@ -89,8 +89,9 @@ $holder->query_safe('SELECT pg_advisory_lock(1)');
 for my $change (1 .. 9)
 {
 	holds(q{norikv.is_leader('hangs')}) or fail("won $change");
-	my $had = $node->safe_psql('postgres', q{SELECT norikv.delete('leader:hangs'); SELECT token FROM norikv.locks_held WHERE name LIKE '%hangs'});
-	($had) = $had =~ /(\d+)$/;
+	# The token first: a renewal that finds the key gone ends the lease.
+	my $had = $node->safe_psql('postgres', q{SELECT token FROM norikv.locks_held WHERE name LIKE '%hangs'; SELECT norikv.delete('leader:hangs')});
+	($had) = $had =~ /^(\d+)/;
 	holds(qq{NOT EXISTS (SELECT FROM norikv.locks_held WHERE token = $had)}) or fail("lost $change");
 }
 holds(q{norikv.is_leader('hangs')});
@@ -103,6 +104,30 @@ ok(holds(q{count(*) >= 8 FROM log WHERE what = 'hangs'}), 'what was noted is run
 $node->safe_psql('postgres', q{SELECT norikv.campaign('after', 'node-1', '2 s')});
 ok(holds(q{norikv.is_leader('after')}), 'and others campaign');
 unlike(slurp_log($node, $offset), qr/terminated by signal/, 'no process has crashed');
+
+# Another PostgreSQL that stands, too, hears of a resignation: it need not look and look.
+my $follower = norikv_cluster('follower', conf => "norikv.embedded = off\n");
+my $proxy = start_tool("$directory/proxy.log", 'proxy', "--listen=unix:$directory/p", "--upstream=unix:$directory/s");
+$follower->safe_psql('postgres', qq{
+	CREATE SERVER norikv FOREIGN DATA WRAPPER norikv OPTIONS (nodes 'unix:$directory/p', timeout '3s');
+	SELECT norikv.campaign('heard', 'node-2', '1 hour')});
+ok(await(sub { $follower->safe_psql('postgres', q{SELECT norikv.is_leader('heard')}) eq 't' }), 'one leads');
+$node->safe_psql('postgres', q{SELECT norikv.campaign('heard', 'node-1', '1 hour')});
+for my $round (1 .. 2)
+{
+	$follower->safe_psql('postgres', q{SELECT norikv.resign('heard')});
+	ok(holds(q{norikv.is_leader('heard')}), "round $round: who resigns is followed, long before the lease is over");
+	$follower->safe_psql('postgres', q{SELECT norikv.campaign('heard', 'node-2', '1 hour')});
+	sleep 4;
+	$node->safe_psql('postgres', q{SELECT norikv.resign('heard')});
+	ok(await(sub { $follower->safe_psql('postgres', q{SELECT norikv.is_leader('heard')}) eq 't' }), '... and the other way round');
+	$node->safe_psql('postgres', q{SELECT norikv.campaign('heard', 'node-1', '1 hour')});
+}
+stop_process($proxy);
+my ($calls) = slurp_file("$directory/proxy.log") =~ /\bcalls=(\d+)/;
+cmp_ok($calls, '<', 35, "... without looking all the time: $calls calls");
+$follower->stop;
+$node->safe_psql('postgres', q{SELECT norikv.resign('heard')});
 
 # No room for a background worker: it is said, and tried again.
 $node->append_conf('postgresql.conf', "max_worker_processes = 3\n");

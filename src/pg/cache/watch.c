@@ -215,7 +215,7 @@ start(Watch *watch, int endpoint, int64 now)
 		set_watched(watch, !watch->unsupported, 0);
 	NorikvKeeperTrack(&watch->call, client,
 					  norikv_watch(NorikvKeeperClientHandle(client), &request, NULL),
-					  true);
+					  NORIKV_KEEPER_STREAM_MS);
 	watch->timeout = norikv_cache_watch_timeout;
 	watch->retry_at = now + watch->timeout;
 }

@@ -61,8 +61,6 @@ struct NorikvKeeperClient
 	uint16 key_prefix_size;
 	char key_prefix[NORIKV_ENDPOINT_PREFIX];
 	dlist_head calls;
-	int n_streams; /* of them */
-	int n_calls;   /* the others */
 };
 
 static SharedKeeper *shared = NULL;
@@ -235,17 +233,13 @@ NorikvKeeperClientPrefix(const NorikvKeeperClient *client)
 
 void
 NorikvKeeperTrack(NorikvKeeperCall *call, NorikvKeeperClient *client,
-				  norikv_call *started, bool stream)
+				  norikv_call *started, int stream_ms)
 {
 	Assert(call->call == NULL);
 	call->client = client;
 	call->call = started;
-	call->stream = stream;
+	call->stream_ms = stream_ms;
 	dlist_push_tail(&client->calls, &call->node);
-	if (stream)
-		client->n_streams++;
-	else
-		client->n_calls++;
 }
 
 void
@@ -256,15 +250,14 @@ NorikvKeeperDrop(NorikvKeeperCall *call)
 	norikv_call_free(call->call);
 	call->call = NULL;
 	dlist_delete(&call->node);
-	if (call->stream)
-		call->client->n_streams--;
-	else
-		call->client->n_calls--;
 }
 
-/* A call that ends soon; the library waits until one list of calls has ended. */
+/*
+ * A call that ends soon; the library waits until one list of calls has ended. And how
+ * often the streams before it are to be looked at.
+ */
 static norikv_call *
-first_short_call(NorikvKeeperClient *client)
+first_short_call(NorikvKeeperClient *client, int *stream_ms)
 {
 	dlist_iter iter;
 
@@ -272,33 +265,33 @@ first_short_call(NorikvKeeperClient *client)
 	{
 		NorikvKeeperCall *call = dlist_container(NorikvKeeperCall, node, iter.cur);
 
-		if (!call->stream)
+		if (call->stream_ms == 0)
 			return call->call;
+		*stream_ms = Min(*stream_ms, call->stream_ms);
 	}
 	return NULL;
 }
 
 /*
- * Lets all calls progress; returns whether some end soon, and have been waited for.
- * The slice goes to one client: the others' calls are seen a slice late at most.
+ * Lets all calls progress; returns whether some end soon, and have been waited for: the
+ * next round comes at once then. Else streams are to be looked at after *stream_ms. The
+ * slice goes to one client: the others' calls are seen a slice late at most.
  */
 static bool
-poll_clients(bool *any_stream)
+poll_clients(int *stream_ms)
 {
 	bool waited = false;
 	dlist_iter iter;
 
-	*any_stream = false;
+	*stream_ms = INT_MAX;
 	dlist_foreach(iter, &clients)
 	{
 		NorikvKeeperClient *client = dlist_container(NorikvKeeperClient, node, iter.cur);
-		norikv_call *call = NULL;
+		norikv_call *call;
 
 		if (dlist_is_empty(&client->calls))
 			continue;
-		*any_stream |= client->n_streams > 0;
-		if (client->n_calls > 0)
-			call = first_short_call(client);
+		call = first_short_call(client, stream_ms);
 		(void) norikv_wait(client->client, &call, call != NULL,
 						   call != NULL && !waited ? SLICE_MS : 0);
 		waited |= call != NULL;
@@ -363,18 +356,18 @@ static bool
 run_round(int64 *next)
 {
 	sigset_t saved;
-	bool any_stream;
+	int stream_ms;
 	bool waited;
 
 	NorikvBlockSignals(&saved);
-	waited = poll_clients(&any_stream);
+	waited = poll_clients(&stream_ms);
 	*next = run_steps(NorikvBootMilliseconds());
 	close_old_clients();
 	if (!waited)
-		waited = poll_clients(&any_stream);
+		waited = poll_clients(&stream_ms);
 	NorikvRestoreSignals(&saved);
-	if (any_stream)
-		*next = Min(*next, NorikvBootMilliseconds() + NORIKV_KEEPER_STREAM_MS);
+	if (stream_ms != INT_MAX)
+		*next = Min(*next, NorikvBootMilliseconds() + stream_ms);
 	return !waited;
 }
 
@@ -392,8 +385,7 @@ end_without_postmaster(void)
 static void
 sleep_until(int64 next)
 {
-	int64 timeout =
-		next == NORIKV_KEEPER_NEVER ? -1 : Max(next - NorikvBootMilliseconds(), 0);
+	int64 timeout = next == NORIKV_KEEPER_NEVER ? -1 : Max(next - NorikvBootMilliseconds(), 0);
 	int events = WL_LATCH_SET | WL_POSTMASTER_DEATH;
 
 	if (timeout >= 0)

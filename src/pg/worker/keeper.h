@@ -51,7 +51,7 @@ typedef struct NorikvKeeperCall
 	dlist_node node; /* in the list of the client's calls */
 	NorikvKeeperClient *client;
 	norikv_call *call; /* NULL: none */
-	bool stream;
+	int stream_ms;	   /* 0: it is no stream */
 } NorikvKeeperCall;
 
 /*
@@ -65,11 +65,12 @@ extern norikv_client *NorikvKeeperClientHandle(const NorikvKeeperClient *client)
 extern norikv_slice NorikvKeeperClientPrefix(const NorikvKeeperClient *client);
 /*
  * Started calls are looked at in short slices. A stream (a watch) may be quiet for
- * hours: it is looked at every NORIKV_KEEPER_STREAM_MS.
+ * hours: it is looked at every stream_ms. 0: it ends soon.
  */
 #define NORIKV_KEEPER_STREAM_MS 5
+#define NORIKV_KEEPER_SLOW_STREAM_MS 20
 extern void NorikvKeeperTrack(NorikvKeeperCall *call, NorikvKeeperClient *client,
-							  norikv_call *started, bool stream);
+							  norikv_call *started, int stream_ms);
 /* Cancels it where it is under way, and frees it. */
 extern void NorikvKeeperDrop(NorikvKeeperCall *call);
 

@@ -3,9 +3,14 @@
  *
  * leader:<election> holds the node's id, as programs in other languages expect it, and
  * leader-meta:<election> {node, nonce, token}. Both are written in one step, where there
- * is no leader, and then renewed as a lease (keeper_lease.c). While another leads, the
- * keys are looked at several times a second: a leader that died is followed within its
- * time to live and half a second.
+ * is no leader, and then renewed as a lease (keeper_lease.c).
+ *
+ * While another leads, its key is watched, so that a leader that resigns, or whose lease
+ * has run out, is followed at once. The keys are looked at when the watch begins, when it
+ * tells that they may be free, and, since the server tells of an expired key when it has
+ * got to it, when a lease like ours would be over. Where there is no watch, or nothing
+ * is heard of it, they are looked at several times a second: a leader that died is
+ * followed within its time to live and half a second in any case.
  *
  * Who leads is what the lease says, at any moment. Events follow it: each change is
  * queued once, and its commands are run one after the other, by a process each.
@@ -21,7 +26,13 @@
 #include "keeper.h"
 #include "patterns/pattern.h"
 
-#define LOOK_MS 300			 /* while another leads */
+#define LOOK_MS 300			 /* while another leads, and is not watched */
+#define WATCHED_LOOK_MS 5000 /* while it is */
+#define LATE_MS 100			 /* after the end of its lease */
+#define HEARTBEAT_MS 1000	 /* signs of life in a watch */
+#define SILENT_MS 1500		 /* without one it is not relied on, and begun again */
+#define WATCH_PAUSE_MS 1000  /* after one that was refused */
+#define NO_WATCH_PAUSE_MS (60 * 1000) /* where the server has none */
 #define AGAIN_MS 20			 /* where another was faster: it may be gone at once */
 #define PAUSE_MS 500		 /* after a failure */
 #define NO_CLIENT_PAUSE_MS 50
@@ -45,7 +56,14 @@ typedef struct Stand
 	bool taking;	/* the call is a Commit, else a MultiGet */
 	NorikvCacheWrite cache_write;
 	int64 sent_at;
-	int64 next_at;
+	int64 next_at; /* when the keys are read */
+	NorikvKeeperCall watch; /* of the leader's key */
+	bool watching;			/* it has begun */
+	bool changed;			/* it has told of something that is not read yet */
+	int64 heard_at;			/* its last page, or when it was asked for */
+	int64 watch_at;			/* when it may be begun again */
+	norikv_version seen;	/* of the leader's key */
+	int64 renewed_at;		/* when that was new, at the latest */
 	BackgroundWorkerHandle *worker; /* runs the commands of the first event */
 	int64 worker_at;				/* when it is looked at, or tried to start */
 } Stand;
@@ -59,6 +77,109 @@ static norikv_slice
 key_of(const NorikvLease *lease, int i)
 {
 	return (norikv_slice){lease->puts[i].key, lease->puts[i].key_size};
+}
+
+/* ---- Watching who leads ---- */
+
+static void
+end_watch(Stand *stand)
+{
+	NorikvKeeperDrop(&stand->watch);
+	stand->watching = false;
+}
+
+static void
+begin_watch(const NorikvLease *lease, Stand *stand, int64 now)
+{
+	char end[NORIKV_WATCH_END_SIZE];
+	norikv_slice key = key_of(lease, LEADER);
+	norikv_watch_request request = {.start = key,
+									.end = norikv_key_end(key, end),
+									.heartbeat_ms = HEARTBEAT_MS};
+	NorikvKeeperClient *client = NorikvKeeperClientFor(lease->endpoint);
+
+	stand->watch_at = now + NO_CLIENT_PAUSE_MS;
+	if (client == NULL)
+		return;
+	stand->heard_at = now;
+	NorikvKeeperTrack(&stand->watch, client,
+					  norikv_watch(NorikvKeeperClientHandle(client), &request, NULL),
+					  NORIKV_KEEPER_SLOW_STREAM_MS);
+}
+
+/* What was read before the watch began may be old by now, too. */
+static void
+take_page(Stand *stand, const norikv_changes *page, int64 now)
+{
+	stand->changed |= !stand->watching || page->reset;
+	for (size_t i = 0; i < page->n_changes; i++)
+	{
+		stand->seen = page->changes[i].version;
+		stand->renewed_at = now;
+		stand->changed |= page->changes[i].kind != NORIKV_WATCH_PUT;
+	}
+	stand->watching = true;
+	stand->heard_at = now;
+}
+
+static bool
+is_watched(const Stand *stand, int64 now)
+{
+	return stand->watching && now < stand->heard_at + SILENT_MS &&
+		   norikv_call_watching(stand->watch.call);
+}
+
+/*
+ * When the keys are read again if nothing is heard: a leader of the same time to live
+ * whose last renewal is known would then be over; others are not forgotten.
+ */
+static int64
+next_look(const NorikvLease *lease, const Stand *stand, int64 now)
+{
+	int64 over_at = stand->renewed_at + (int64) lease->ttl_ms + LATE_MS;
+
+	if (!is_watched(stand, now))
+		return now + LOOK_MS;
+	return over_at > now ? Min(over_at, now + WATCHED_LOOK_MS) : now + WATCHED_LOOK_MS;
+}
+
+/* While this node does not lead, and another does. */
+static void
+watch_leader(const NorikvLease *lease, Stand *stand, int64 now)
+{
+	norikv_call *call = stand->watch.call;
+	const norikv_changes *page = NULL;
+
+	if (call == NULL)
+	{
+		if (stand->seen.index != 0 && now >= stand->watch_at)
+			begin_watch(lease, stand, now);
+		return;
+	}
+	if (norikv_call_done(call))
+	{
+		page = norikv_call_changes(call);
+		if (page == NULL)
+		{
+			bool none = norikv_call_error(call)->code == NORIKV_UNIMPLEMENTED;
+
+			end_watch(stand);
+			stand->watch_at = now + (none ? NO_WATCH_PAUSE_MS : WATCH_PAUSE_MS);
+		}
+		else
+		{
+			take_page(stand, page, now);
+			(void) norikv_call_next(call);
+			stand->next_at = stand->changed ? now : next_look(lease, stand, now);
+		}
+	}
+	else if (now >= stand->heard_at + SILENT_MS)
+	{
+		end_watch(stand);
+		stand->watch_at = now;
+	}
+	if (!is_watched(stand, now) && stand->next_at > now + PAUSE_MS)
+		stand->next_at = now + LOOK_MS;
 }
 
 /* ---- Standing ---- */
@@ -77,10 +198,11 @@ start_reading(NorikvCampaign *campaign, Stand *stand, int64 now)
 		return;
 	}
 	stand->taking = false;
+	stand->changed = false;
 	NorikvKeeperTrack(&stand->call, client,
 					  norikv_multi_get(NorikvKeeperClientHandle(client), keys,
 									   lengthof(keys), &options),
-					  false);
+					  0);
 }
 
 /* On condition that both keys still are as they were read. */
@@ -113,7 +235,7 @@ start_taking(NorikvCampaign *campaign, Stand *stand, const norikv_version *versi
 	NorikvKeeperTrack(&stand->call, client,
 					  norikv_commit(NorikvKeeperClientHandle(client), operations,
 									lengthof(operations), true, &options),
-					  false);
+					  0);
 }
 
 norikv_slice
@@ -146,6 +268,15 @@ may_take(const NorikvLease *lease, const norikv_entry *entries)
 		   NorikvLeaseIsOurs(lease, entries[META].value);
 }
 
+/* A version that was not there before is one that was written since. */
+static void
+see_leader(Stand *stand, const norikv_version *version, int64 now)
+{
+	if (stand->seen.term != version->term || stand->seen.index != version->index)
+		stand->renewed_at = now;
+	stand->seen = *version;
+}
+
 static void
 finish_reading(NorikvCampaign *campaign, Stand *stand, int64 now)
 {
@@ -155,10 +286,13 @@ finish_reading(NorikvCampaign *campaign, Stand *stand, int64 now)
 	bool take = false;
 	size_t n;
 
-	stand->next_at = now + (error->code == NORIKV_OK ? LOOK_MS : PAUSE_MS);
+	stand->next_at = now + PAUSE_MS;
 	if (error->code == NORIKV_OK)
 	{
 		entries = norikv_call_entries(stand->call.call, &n);
+		see_leader(stand, &entries[LEADER].version, now);
+		stand->next_at =
+			stand->changed ? now : next_look(campaign->lease, stand, now);
 		take = n == lengthof(versions) && may_take(campaign->lease, entries);
 		for (int i = 0; take && i < lengthof(versions); i++)
 			versions[i] = entries[i].version;
@@ -274,6 +408,7 @@ free_campaign(NorikvCampaign *campaign, Stand *stand)
 static int64
 end_campaign(NorikvCampaign *campaign, Stand *stand, int64 at)
 {
+	end_watch(stand);
 	if (stand->call.call != NULL)
 		return at;
 	if (campaign->lease != NULL)
@@ -308,7 +443,11 @@ look_after(NorikvCampaign *campaign, Stand *stand, int slot, int64 now)
 	if (stand->state == NORIKV_CAMPAIGN_STOPPING)
 		return end_campaign(campaign, stand, at);
 	if (leads)
+	{
+		end_watch(stand);
 		return Min(at, campaign->lease->deadline);
+	}
+	watch_leader(campaign->lease, stand, now);
 	if (stand->call.call == NULL && NorikvLeaseRearm(campaign->lease) &&
 		now >= stand->next_at)
 		start_reading(campaign, stand, now);
@@ -379,7 +518,9 @@ look_at_states(void)
 			stand->state == NORIKV_CAMPAIGN_PENDING || stand->serial == campaign->serial)
 			continue;
 		stand->serial = campaign->serial;
-		stand->next_at = stand->worker_at = 0;
+		stand->next_at = stand->watch_at = stand->worker_at = 0;
+		stand->seen = (norikv_version){0, 0};
+		stand->renewed_at = 0;
 	}
 	NorikvCampaignUnlock();
 }

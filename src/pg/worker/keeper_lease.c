@@ -133,7 +133,7 @@ start_request(NorikvLease *lease, Request *request, RequestKind kind, int64 now)
 					  kind == READ ? start_read(lease, handle, &options)
 								   : start_write(lease, request, client, kind == RENEW,
 											 &options),
-					  false);
+					  0);
 }
 
 /* ---- What came of it: all with the lock held ---- */
