@@ -87,6 +87,7 @@ NorikvShowCounter(int64 number)
 /* Out of range in sum, so that each is to be tried alone. */
 static const norikv_error too_much = {.code = NORIKV_OUT_OF_RANGE,
 									  .text = "out of range"};
+static const norikv_error deposed = {.code = NORIKV_ABORTED, .text = "taken over"};
 static const norikv_error no_integer = {.code = NORIKV_INVALID_ARGUMENT,
 										.text = "holds no integer"};
 
@@ -234,8 +235,8 @@ prepare_swap(NorikvBatch *batch, int64 sum)
 		prepared.ttl_ms = Min(Max(left, 1), NORIKV_MAX_TTL_MS);
 	}
 	NorikvFree(call);
-	if (error == NULL)
-		NorikvPrepareBatch(batch, &prepared);
+	if (error == NULL && !NorikvPrepareBatch(batch, &prepared))
+		error = &deposed;
 	return error;
 }
 

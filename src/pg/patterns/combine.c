@@ -17,8 +17,13 @@
  *   that knows such keys keeps one record for all of them and refuses what is late.
  * - Nobody waits for one who is gone: PG_ENSURE_ERROR_CLEANUP hands over on errors and
  *   on exit alike. A crash ends all backends, and the shared memory with them.
- * - Nobody waits for ever for one who is stopped: what was not taken yet is withdrawn
- *   and done alone; what was taken is not known (08007).
+ * - Nobody waits for ever for one who is stopped: who has waited longer than a leader can
+ *   take for what it does takes over, as if it had ended. One that goes on after that
+ *   finds that it was deposed, tells nobody anything, and gets its answer from the other;
+ *   what it sends all the same is the very same request, or one whose condition does not
+ *   hold any more.
+ * - A batch that was taken over may have been sent before: only what the request itself
+ *   is refused for says that nothing was done; everything else leaves it open (08007).
  *
  * Nothing is right or wrong by being combined: without shared memory, with all queues
  * taken, every backend does its own. The queues are combine_queue.c's.
@@ -33,7 +38,7 @@
 
 #include "patterns/combine_queue.h"
 
-/* How much longer than its own calls may take a backend waits for another's. */
+/* How much longer than its calls may take a leader is waited for. */
 #define PATIENCE_MS 1000
 
 /* ---- Interrupts ---- */
@@ -77,6 +82,57 @@ is_refusal(const norikv_error *error)
 		   error->code != NORIKV_UNAVAILABLE && error->code != NORIKV_DEADLINE_EXCEEDED;
 }
 
+/* The same whoever sends it, and whenever: so it is for all who may have sent it. */
+static bool
+is_of_the_request(const norikv_error *error)
+{
+	return error->code == NORIKV_OUT_OF_RANGE || error->code == NORIKV_INVALID_ARGUMENT;
+}
+
+static NorikvSlotState
+outcome_of(const NorikvBatch *batch, const norikv_error *error)
+{
+	if (error == NULL)
+		return NORIKV_SLOT_DONE;
+	if (error->outcome_unknown || (batch->is_taken_over && !is_of_the_request(error)))
+		return NORIKV_SLOT_UNKNOWN;
+	return NORIKV_SLOT_ALONE;
+}
+
+static void
+raise_unknown(NorikvConnection *connection, norikv_slice key)
+{
+	NorikvSubject subject = {connection, NORIKV_CALL_COMMIT, key, true, NORIKV_IF_ANY};
+	norikv_error error = {.code = NORIKV_UNKNOWN, .outcome_unknown = true};
+
+	strlcpy(error.text, "Another session sent it together with its own, and no answer "
+						"came.", sizeof(error.text));
+	NorikvRaise(&error, &subject);
+}
+
+/* What another has taken over may be done, whatever went wrong here. */
+static const norikv_error *
+lead_it(NorikvBatch *batch, NorikvLead lead)
+{
+	MemoryContext context = CurrentMemoryContext;
+	const norikv_error *volatile error = NULL;
+
+	PG_TRY();
+	{
+		error = lead(batch);
+	}
+	PG_CATCH();
+	{
+		if (NorikvStillLeads(batch) || geterrcode() == ERRCODE_QUERY_CANCELED)
+			PG_RE_THROW();
+		MemoryContextSwitchTo(context);
+		FlushErrorState();
+		raise_unknown(batch->connection, batch->key);
+	}
+	PG_END_TRY();
+	return error;
+}
+
 static void
 lead_batch(NorikvQueue *queue, NorikvConnection *connection, norikv_slice key,
 		   NorikvLead lead)
@@ -95,39 +151,34 @@ lead_batch(NorikvQueue *queue, NorikvConnection *connection, norikv_slice key,
 		pfree(batch);
 		return;
 	}
-	error = lead(batch);
-	if (error == NULL)
-		NorikvHandOut(queue, batch, NORIKV_SLOT_DONE);
-	else
-	{
+	error = lead_it(batch, lead);
+	if (error != NULL)
 		copy = *error;
-		NorikvHandOut(queue, batch,
-					  copy.outcome_unknown ? NORIKV_SLOT_UNKNOWN : NORIKV_SLOT_ALONE);
-		if (!is_refusal(&copy))
-			NorikvRaise(&copy, &subject);
-	}
+	if (NorikvHandOut(queue, batch, outcome_of(batch, error)) && error != NULL &&
+		!is_refusal(&copy))
+		NorikvRaise(&copy, &subject);
 	pfree(batch);
 }
 
 /* ---- Waiting ---- */
 
-/* Until something became of what was parked. */
+/* Until something became of what was parked, or nothing is heard of who does it. */
 static NorikvSlotState
-await_state(NorikvQueue *queue, NorikvConnection *connection, norikv_slice key)
+await_state(NorikvQueue *queue, NorikvConnection *connection, norikv_slice key,
+			int64 patience_us)
 {
 	NorikvSubject subject = {connection, NORIKV_CALL_COMMIT, key, true, NORIKV_IF_ANY};
-	int64 patience_us = (2 * (int64) connection->settings.timeout + PATIENCE_MS) * 1000;
-	int64 end_us = NorikvBootMicroseconds() + patience_us;
 	NorikvSlotState state;
 
 	while ((state = NorikvLookAtSlot()) == NORIKV_SLOT_PARKED ||
 		   state == NORIKV_SLOT_TAKEN)
 	{
-		int64 left_us = end_us - NorikvBootMicroseconds();
+		int64 left_us =
+			NorikvHeardOfLeader(queue) + patience_us - NorikvBootMicroseconds();
 
 		check_interrupts(queue, &subject);
 		if (left_us <= 0)
-			(void) NorikvWithdraw(queue);
+			NorikvDepose(queue, patience_us);
 		else
 			(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
 							 left_us / 1000 + 1, PG_WAIT_EXTENSION);
@@ -136,24 +187,14 @@ await_state(NorikvQueue *queue, NorikvConnection *connection, norikv_slice key)
 	return state;
 }
 
-static void
-raise_unknown(NorikvConnection *connection, norikv_slice key)
-{
-	NorikvSubject subject = {connection, NORIKV_CALL_COMMIT, key, true, NORIKV_IF_ANY};
-	norikv_error error = {.code = NORIKV_UNKNOWN, .outcome_unknown = true};
-
-	strlcpy(error.text, "Another session sent it together with its own, and no answer "
-						"came.", sizeof(error.text));
-	NorikvRaise(&error, &subject);
-}
-
 static NorikvSlotState
 await_answer(NorikvQueue *queue, NorikvConnection *connection, norikv_slice key,
-			 NorikvLead lead)
+			 NorikvLead lead, int64 patience_us)
 {
 	NorikvSlotState state;
 
-	while ((state = await_state(queue, connection, key)) == NORIKV_SLOT_LEADS)
+	while ((state = await_state(queue, connection, key, patience_us)) ==
+		   NORIKV_SLOT_LEADS)
 		lead_batch(queue, connection, key, lead);
 	return state;
 }
@@ -168,6 +209,18 @@ target_of(const NorikvSettings *settings)
 		target = hash_bytes_extended((const unsigned char *) settings->token,
 									 strlen(settings->token), target);
 	return target;
+}
+
+/*
+ * An addition is one call. The others read, write and pause in between, and come by the
+ * queue before each write.
+ */
+static int64
+patience_with(NorikvCombineKind kind, const NorikvSettings *settings)
+{
+	int64 calls = kind == NORIKV_COMBINE_ADD ? 1 : 2;
+
+	return (calls * settings->timeout + PATIENCE_MS) * 1000;
 }
 
 bool
@@ -195,7 +248,8 @@ NorikvCombine(NorikvConnection *connection, NorikvCombineKind kind, norikv_slice
 		return false;
 	PG_ENSURE_ERROR_CLEANUP(NorikvLeaveQueue, PointerGetDatum(queue));
 	{
-		state = await_answer(queue, connection, key, lead);
+		state = await_answer(queue, connection, key, lead,
+							 patience_with(kind, &connection->settings));
 	}
 	PG_END_ENSURE_ERROR_CLEANUP(NorikvLeaveQueue, PointerGetDatum(queue));
 	NorikvGetAnswer(answer);

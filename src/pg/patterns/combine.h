@@ -48,19 +48,27 @@ typedef struct NorikvBatch
 	char idempotency_key[NORIKV_BATCH_KEY_SIZE];
 	bool is_prepared;
 	NorikvPrepared prepared;
-	int queue;
+	int queue; /* negative: none, it is of one only */
+	uint64 reign; /* during which it was taken */
+	bool is_taken_over; /* another may have sent it */
 } NorikvBatch;
 
 /*
  * Does what all parts ask and sets their answers. NULL: done. An error: nothing was
  * done, or outcome_unknown is set. What it throws (a cancel, no memory) passes the
  * batch on to another of them, who is called with the same parts in the same order, the
- * same idempotency key, and what was prepared last.
+ * same idempotency key, and what was prepared last. So it is, too, where it stands still
+ * for so long that another of them takes it over, and then goes on: it looks whether it
+ * still leads before it begins anew.
  */
 typedef const norikv_error *(*NorikvLead)(NorikvBatch *batch);
 
-/* Before it is sent: with an idempotency key of its own. */
-extern void NorikvPrepareBatch(NorikvBatch *batch, const NorikvPrepared *prepared);
+/*
+ * Before it is sent: with an idempotency key of its own. False, also of the next: another
+ * has taken it over. Nothing is to be sent then, and any error may be returned.
+ */
+extern bool NorikvPrepareBatch(NorikvBatch *batch, const NorikvPrepared *prepared);
+extern bool NorikvStillLeads(const NorikvBatch *batch);
 
 /*
  * True: the answer is there. False: the caller does it alone, for nobody else wants

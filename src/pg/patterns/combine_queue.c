@@ -44,6 +44,8 @@ typedef struct NorikvQueue
 {
 	NorikvIdentity identity;
 	int leader; /* NOBODY: the queue is free */
+	uint64 reign; /* which leadership this is: who was deposed may lead again later */
+	pg_atomic_uint64 active_us; /* when the leader last came by here; read without lock */
 	int first;	/* of those parked */
 	int last;
 	int n_parked;
@@ -102,7 +104,10 @@ init_shared(LWLockPadded *locks)
 	make_uuid(shared->uuid);
 	shared->locks = locks;
 	for (int i = 0; i < QUEUES; i++)
+	{
 		shared->queues[i].leader = NOBODY;
+		pg_atomic_init_u64(&shared->queues[i].active_us, 0);
+	}
 	for (int i = 0; i < MaxBackends; i++)
 		pg_atomic_init_u32(&shared->slots[i].state, NORIKV_SLOT_IDLE);
 }
@@ -191,10 +196,18 @@ unpark(NorikvQueue *queue, int number)
 }
 
 static void
+note_activity(NorikvQueue *queue)
+{
+	pg_atomic_write_u64(&queue->active_us, (uint64) NorikvBootMicroseconds());
+}
+
+static void
 lead(NorikvQueue *queue, int number)
 {
 	queue->leader = number;
+	queue->reign++;
 	queue->leader_waits = false;
+	note_activity(queue);
 	set_state(number, NORIKV_SLOT_LEADS);
 }
 
@@ -245,6 +258,17 @@ make_batch(NorikvQueue *queue)
 		take_member(queue, number);
 	}
 	queue->company = queue->n_members;
+}
+
+static bool
+is_member(const NorikvQueue *queue, int number)
+{
+	for (int i = 0; i < queue->n_members; i++)
+	{
+		if (queue->members[i] == number)
+			return true;
+	}
+	return false;
 }
 
 static void
@@ -356,18 +380,49 @@ name_request(NorikvBatch *batch, uint64 sequence)
 			 "~nk1/%s/%d/" UINT64_FORMAT, shared->uuid, batch->queue, sequence);
 }
 
-void
+/* Notes that I am at work, where I still lead this batch; with the lock held. */
+static bool
+go_on(NorikvQueue *queue, const NorikvBatch *batch)
+{
+	if (queue->leader != MY_NUMBER || queue->reign != batch->reign)
+		return false;
+	note_activity(queue);
+	return true;
+}
+
+bool
+NorikvStillLeads(const NorikvBatch *batch)
+{
+	NorikvQueue *queue;
+	bool leads;
+
+	if (batch->queue < 0)
+		return true;
+	queue = &shared->queues[batch->queue];
+	lock_queue(queue);
+	leads = go_on(queue, batch);
+	unlock_queue(queue);
+	return leads;
+}
+
+bool
 NorikvPrepareBatch(NorikvBatch *batch, const NorikvPrepared *prepared)
 {
 	NorikvQueue *queue = &shared->queues[batch->queue];
+	bool leads;
 
 	lock_queue(queue);
-	queue->prepared = *prepared;
-	queue->is_prepared = true;
-	name_request(batch, ++queue->sequence);
+	leads = go_on(queue, batch);
+	if (leads)
+	{
+		queue->prepared = *prepared;
+		queue->is_prepared = true;
+		name_request(batch, ++queue->sequence);
+	}
 	unlock_queue(queue);
 	batch->prepared = *prepared;
 	batch->is_prepared = true;
+	return leads;
 }
 
 /* ---- Company ---- */
@@ -402,7 +457,10 @@ NorikvTakeBatch(NorikvQueue *queue, NorikvBatch *batch)
 		unlock_queue(queue);
 		return false;
 	}
-	if (queue->n_members == 0)
+	note_activity(queue);
+	batch->reign = queue->reign;
+	batch->is_taken_over = queue->n_members > 0;
+	if (!batch->is_taken_over)
 		make_batch(queue);
 	batch->queue = queue - shared->queues;
 	batch->n_parts = queue->n_members;
@@ -415,14 +473,25 @@ NorikvTakeBatch(NorikvQueue *queue, NorikvBatch *batch)
 	return true;
 }
 
-void
+/*
+ * Who took a batch over that it is not in goes on leading, for it has not had its turn.
+ * Who was deposed has nothing to say.
+ */
+bool
 NorikvHandOut(NorikvQueue *queue, const NorikvBatch *batch, NorikvSlotState state)
 {
 	int to_wake[NORIKV_MAX_PARTS];
 	int n_to_wake = 0;
-	int next;
+	int next = NOBODY;
+	bool mine;
 
 	lock_queue(queue);
+	if (!go_on(queue, batch))
+	{
+		unlock_queue(queue);
+		return false;
+	}
+	mine = is_member(queue, MY_NUMBER);
 	for (int i = 0; i < queue->n_members; i++)
 	{
 		int number = queue->members[i];
@@ -437,11 +506,13 @@ NorikvHandOut(NorikvQueue *queue, const NorikvBatch *batch, NorikvSlotState stat
 	}
 	queue->n_members = 0;
 	queue->handed_out_us = NorikvBootMicroseconds();
-	next = appoint(queue);
+	if (mine)
+		next = appoint(queue);
 	unlock_queue(queue);
 	wake(next);
 	for (int i = 0; i < n_to_wake; i++)
 		wake(to_wake[i]);
+	return mine;
 }
 
 /* ---- What became of it ---- */
@@ -450,6 +521,39 @@ NorikvSlotState
 NorikvLookAtSlot(void)
 {
 	return state_of(MY_NUMBER);
+}
+
+int64
+NorikvHeardOfLeader(NorikvQueue *queue)
+{
+	return (int64) pg_atomic_read_u64(&queue->active_us);
+}
+
+/*
+ * What the leader has taken for itself stays in the batch, which I do for all of it; what
+ * it has not comes after those that wait.
+ */
+void
+NorikvDepose(NorikvQueue *queue, int64 patience_us)
+{
+	NorikvSlotState state;
+
+	lock_queue(queue);
+	state = state_of(MY_NUMBER);
+	if ((state == NORIKV_SLOT_PARKED || state == NORIKV_SLOT_TAKEN) &&
+		NorikvBootMicroseconds() >= NorikvHeardOfLeader(queue) + patience_us)
+	{
+		int deposed = queue->leader;
+
+		if (state == NORIKV_SLOT_PARKED)
+			unpark(queue, MY_NUMBER);
+		if (is_member(queue, deposed))
+			set_state(deposed, NORIKV_SLOT_TAKEN);
+		else
+			park(queue, deposed);
+		lead(queue, MY_NUMBER);
+	}
+	unlock_queue(queue);
 }
 
 NorikvSlotState

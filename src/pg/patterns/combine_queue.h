@@ -48,6 +48,10 @@ extern void NorikvLeaveQueue(int code, Datum queue);
 /* What has become of it; taken out of the queue when it is over. */
 extern NorikvSlotState NorikvLookAtSlot(void);
 extern void NorikvGetAnswer(int64 *answer);
+/* When its leader last was at work, by NorikvBootMicroseconds. */
+extern int64 NorikvHeardOfLeader(NorikvQueue *queue);
+/* Leads instead of one that was not heard of for so long, and may be standing still. */
+extern void NorikvDepose(NorikvQueue *queue, int64 patience_us);
 /*
  * Not waited for any longer: ALONE where nobody had taken it, UNKNOWN where somebody
  * had. Who leads still does, and nobody takes that over from it any more.
@@ -58,11 +62,14 @@ extern NorikvSlotState NorikvWithdraw(NorikvQueue *queue);
 extern bool NorikvAwaitsCompany(NorikvQueue *queue);
 /*
  * The batch that another leader left, or a new one of all who are there. False: this
- * backend does not lead any more, but who completed the company.
+ * backend does not lead any more, but who completed the company, or deposed it.
  */
 extern bool NorikvTakeBatch(NorikvQueue *queue, NorikvBatch *batch);
-/* To all of the batch that are still there; then the next one leads. */
-extern void NorikvHandOut(NorikvQueue *queue, const NorikvBatch *batch,
+/*
+ * To all of the batch that are still there; then the next one leads. False where that
+ * did not settle what this backend wants.
+ */
+extern bool NorikvHandOut(NorikvQueue *queue, const NorikvBatch *batch,
 						  NorikvSlotState state);
 
 #endif

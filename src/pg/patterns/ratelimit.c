@@ -168,6 +168,11 @@ decide_batch(NorikvBatch *batch)
 						 batch->connection);
 		if (!decide_all(batch, &window, &ttl_ms))
 			break;
+		if (!NorikvStillLeads(batch))
+		{
+			error.code = NORIKV_ABORTED;
+			break;
+		}
 		error = write_window(batch, &document, &window, ttl_ms);
 		if (error.code == NORIKV_OK || !NorikvIsUnmetCondition(&error))
 			break;
@@ -252,6 +257,7 @@ decide_alone(NorikvConnection *connection, norikv_slice key, const int64 *ask,
 	batch->connection = connection;
 	batch->key = key;
 	batch->n_parts = 1;
+	batch->queue = -1;
 	memcpy(batch->parts[0].ask, ask, sizeof(batch->parts[0].ask));
 	error = decide_batch(batch);
 	if (error != NULL)

@@ -385,7 +385,8 @@ end_without_postmaster(void)
 static void
 sleep_until(int64 next)
 {
-	int64 timeout = next == NORIKV_KEEPER_NEVER ? -1 : Max(next - NorikvBootMilliseconds(), 0);
+	int64 timeout =
+		next == NORIKV_KEEPER_NEVER ? -1 : Max(next - NorikvBootMilliseconds(), 0);
 	int events = WL_LATCH_SET | WL_POSTMASTER_DEATH;
 
 	if (timeout >= 0)
