@@ -358,6 +358,12 @@ listeners_advertised(const listeners *self)
 	return self->advertised;
 }
 
+bool
+listeners_have_tcp(const listeners *self)
+{
+	return self->advertises_tcp;
+}
+
 void
 listeners_accept(listeners *self, server *serving)
 {

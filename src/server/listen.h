@@ -19,6 +19,7 @@ extern listeners *listen_all(const char *const *addresses, size_t n, char *error
 extern const char *listeners_text(const listeners *self);
 /* The first one by tcp, or else the first. */
 extern const char *listeners_advertised(const listeners *self);
+extern bool listeners_have_tcp(const listeners *self);
 
 /* Hands connections to the server from here on. */
 extern void listeners_accept(listeners *self, server *serving);

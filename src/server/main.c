@@ -8,6 +8,7 @@
 #include <grpc/grpc.h>
 
 #include "listen.h"
+#include "listen_later.h"
 #include "log.h"
 #include "options.h"
 #include "process.h"
@@ -135,13 +136,14 @@ may_disconnect(server *serving, uint64_t since_ms)
 
 /* False where something would not end in time. */
 static bool
-shut_down(server *serving, listeners *listening)
+shut_down(server *serving, listeners *listening, later_listeners *later)
 {
 	uint64_t	start = now_ms();
 
 	process_end_after(PROCESS_ENDS_MS, EXIT_ERROR);
 	process_end_on_signal();
 	listeners_close(listening);
+	later_close(later);
 	server_drain(serving);
 	while (!may_disconnect(serving, start) && now_ms() < start + CALLS_END_MS)
 		sleep_a_little();
@@ -168,6 +170,7 @@ run_server(const options *opts, engine *opened)
 	char		error[1024];
 	listeners  *listening = listen_all(opts->listen, opts->n_listen, error,
 									   sizeof(error));
+	later_listeners *later;
 	server	   *serving;
 
 	if (listening == NULL)
@@ -175,21 +178,24 @@ run_server(const options *opts, engine *opened)
 		log_line(ENGINE_LOG_ERROR, "%s", error);
 		return EXIT_ERROR;
 	}
+	later = later_listen(opts->also_listen, opts->n_also_listen);
 	serving = server_new(&chosen);
 	server_start(serving, listeners_advertised(listening));
 	listeners_accept(listening, serving);
+	later_accept(later, serving, !listeners_have_tcp(listening));
 	if (say_ready(listening))
 	{
 		log_line(ENGINE_LOG_INFO, "serving on %s", listeners_text(listening));
 		serve(serving, opts);
 	}
-	if (!shut_down(serving, listening))
+	if (!shut_down(serving, listening, later))
 	{
 		log_line(ENGINE_LOG_ERROR, "what is under way does not end: giving it up");
 		_Exit(EXIT_ERROR);
 	}
 	server_free(serving);
 	listeners_free(listening);
+	later_free(later);
 	return EXIT_WELL;
 }
 

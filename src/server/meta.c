@@ -26,7 +26,7 @@ pack_view(const server *self)
 	Norikv__V1__ShardReplica *replicas[] = {&replica};
 
 	node.id = (char *) NODE_ID;
-	node.addr = (char *) self->advertised;
+	node.addr = (char *) atomic_load(&self->advertised);
 	node.role = (char *) "leader";
 	replica.node_id = (char *) NODE_ID;
 	replica.leader = true;

@@ -70,6 +70,15 @@ parse_size(const char *text, uint64_t *size)
 }
 
 static bool
+set_also_listen(options *opts, const char *value)
+{
+	if (*value == '\0' || opts->n_also_listen == OPTIONS_MAX_LISTEN)
+		return false;
+	opts->also_listen[opts->n_also_listen++] = value;
+	return true;
+}
+
+static bool
 set_listen(options *opts, const char *value)
 {
 	if (*value == '\0' || opts->n_listen == OPTIONS_MAX_LISTEN)
@@ -200,6 +209,9 @@ static const option_entry option_table[] = {
 		"where to listen, may be repeated: host:port, [v6]:port\n"
 		"(port 0: any free one), unix:/path or unix:relative/path.\n"
 	"Default: 127.0.0.1:7447"},
+	{"also-listen", "ADDRESS", set_also_listen, "host:port, [v6]:port or unix:path",
+		"the same, but where it cannot be had norikvd serves without\n"
+	"it, says so, and tries again every 2 s"},
 	{"data-dir", "DIR", set_data_dir, "a directory",
 	"where the store lives; made if it does not exist"},
 	{"engine", "NAME", set_engine, "rocksdb or memory",
@@ -326,6 +338,7 @@ static const char *
 find_contradiction(const options *opts)
 {
 	bool		memory = strcmp(opts->engine, "memory") == 0;
+	bool		listens = opts->n_listen > 0 || opts->n_also_listen > 0;
 
 	if (memory && opts->data_dir != NULL)
 		return "--engine memory keeps nothing in a --data-dir: leave one of them out";
@@ -333,10 +346,10 @@ find_contradiction(const options *opts)
 		return "--data-dir is needed";
 	if (opts->backup != NULL && opts->adopt)
 		return "--backup and --adopt exclude each other";
-	if (opts->backup != NULL && (memory || opts->n_listen > 0))
+	if (opts->backup != NULL && (memory || listens))
 		return "--backup copies a --data-dir and exits: "
 			"it goes with neither --listen nor --engine memory";
-	if (opts->adopt && (memory || opts->n_listen > 0))
+	if (opts->adopt && (memory || listens))
 		return "--adopt takes over a --data-dir and exits: "
 			"it goes with neither --listen nor --engine memory";
 	return NULL;

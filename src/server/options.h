@@ -27,6 +27,8 @@ typedef struct options
 {
 	const char *listen[OPTIONS_MAX_LISTEN];
 	size_t		n_listen;
+	const char *also_listen[OPTIONS_MAX_LISTEN];	/* where they can be had */
+	size_t		n_also_listen;
 	const char *data_dir;
 	const char *engine;
 	bool		sync;

@@ -153,9 +153,15 @@ post_requests(server *self, server_queue *queue)
 }
 
 void
+server_advertise(server *self, const char *address)
+{
+	atomic_store(&self->advertised, address);
+}
+
+void
 server_start(server *self, const char *advertised)
 {
-	self->advertised = advertised;
+	server_advertise(self, advertised);
 	grpc_server_start(self->grpc);
 	for (unsigned i = 0; i < self->n_queues; i++)
 	{

@@ -84,7 +84,7 @@ struct server
 	void	  **registered;		/* one for each of server_methods */
 	server_queue *queues;
 	unsigned	n_queues;
-	const char *advertised;		/* our address in the cluster view */
+	_Atomic(const char *) advertised;	/* our address in the cluster view */
 	atomic_bool draining;
 	atomic_uint_fast64_t refused_at_ms; /* when the last call came that was too late */
 	atomic_uint_fast64_t n_calls;	/* arrived and not yet freed */
@@ -98,6 +98,9 @@ extern const method *const server_methods[];
 extern server *server_new(const server_options *options);
 
 extern void server_start(server *self, const char *advertised);
+
+/* Another address for the cluster view, which lives as long as the server. */
+extern void server_advertise(server *self, const char *address);
 
 /* One more connection, which is the server's from here on. Any thread. */
 extern void server_connect(server *self, int fd);

@@ -16,6 +16,8 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+#include <arpa/inet.h>
+#include <netinet/in.h>
 
 #include <cmocka.h>
 
@@ -35,7 +37,7 @@ static void
 test_help_lists_every_option(void **state)
 {
 	static const char *const options[] = {
-		"--listen", "--data-dir", "--engine", "--sync", "--max-memory",
+		"--listen", "--also-listen", "--data-dir", "--engine", "--sync", "--max-memory",
 		"--max-idempotency", "--absent", "--backup", "--adopt", "--owner", "--parent",
 		"--threads", "--stall-timeout", "--log-level", "--version", "--help",
 		"Exit status"
@@ -172,6 +174,65 @@ test_sync_off_is_said(void **state)
 	(void) state;
 	assert_true(norikvd_start_memory(&server, directory, more));
 	assert_true(norikvd_said(&server, "warning: sync is off"));
+	assert_int_equal(norikvd_stop(&server, SIGTERM), 0);
+}
+
+/* ---- Addresses ---- */
+
+/* A port of this machine that is in use; its socket. */
+static int
+occupy(char *taken, size_t size)
+{
+	struct sockaddr_in name = {
+		.sin_family = AF_INET,.sin_addr.s_addr = htonl(INADDR_LOOPBACK)
+	};
+	socklen_t	length = sizeof(name);
+	int			fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	assert_int_equal(bind(fd, (struct sockaddr *) &name, sizeof(name)), 0);
+	assert_int_equal(listen(fd, 1), 0);
+	assert_int_equal(getsockname(fd, (struct sockaddr *) &name, &length), 0);
+	snprintf(taken, size, "127.0.0.1:%d", ntohs(name.sin_port));
+	return fd;
+}
+
+static void
+await_logged(const char *text)
+{
+	norikvd		any = {0};
+
+	snprintf(any.errors, sizeof(any.errors), "%s", log_path);
+	for (int i = 0; i < 2000 && !norikvd_said(&any, text); i++)
+		usleep(10000);
+	assert_logged(text);
+}
+
+static void
+test_addresses_that_cannot_be_had_are_tried_again(void **state)
+{
+	char		taken[64];
+	char		text[128];
+	int			fd = occupy(taken, sizeof(taken));
+	const char *const must[] = {
+		"--engine", "memory", "--listen", address, "--listen", taken, NULL
+	};
+	const char *const may[] = {
+		"--engine", "memory", "--listen", address, "--also-listen", taken,
+		"--also-listen", "nowhere", "--also-listen", "127.0.0.1:0", NULL
+	};
+	norikvd		server;
+
+	(void) state;
+	assert_int_equal(status_of(must), FAILED);
+	assert_true(norikvd_start(&server, log_path, may));
+	assert_true(answers(address));
+	snprintf(text, sizeof(text), "warning: cannot listen on %s: ", taken);
+	assert_logged(text);
+	assert_logged("warning: cannot listen on \"nowhere\": an address is");
+	close(fd);
+	snprintf(text, sizeof(text), "info: serving on %s, too", taken);
+	await_logged(text);
+	assert_true(answers(taken));
 	assert_int_equal(norikvd_stop(&server, SIGTERM), 0);
 }
 
@@ -397,6 +458,7 @@ main(void)
 		TEST(test_backup_and_adopt),
 		TEST(test_another_owner_is_refused),
 		TEST(test_sync_off_is_said),
+		TEST(test_addresses_that_cannot_be_had_are_tried_again),
 		TEST(test_sigterm_ends_streams_and_exits_with_0),
 		TEST(test_a_reader_that_stalls_does_not_keep_it),
 		TEST(test_a_second_signal_ends_it_at_once),

@@ -3,6 +3,7 @@
 use strict;
 use warnings;
 
+use IO::Socket::INET;
 use IPC::Run ();
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
@@ -86,12 +87,24 @@ isnt($next, $pid, 'a changed setting takes a new norikvd');
 $pid = $next;
 ok(await_log($node, qr/restarting the embedded NoriKV server with new settings/, $offset),
 	'the log says why');
-like(slurp_file("/proc/$pid/cmdline"), qr/--listen=127\.0\.0\.1:0\0/, 'which has the setting');
+like(slurp_file("/proc/$pid/cmdline"), qr/--also-listen=127\.0\.0\.1:0\0/, 'which has the setting');
 write_and_check('a reload');
 $node->reload;
 ok( $node->poll_query_until('postgres', 'SELECT norikv.ping() IS NOT NULL'),
 	'a reload that changes nothing ...');
 is((norikvds($node))[0], $pid, '... restarts nothing');
+
+# An address that cannot be had is told of, and the store is served without it.
+my $taken = IO::Socket::INET->new(Listen => 1, LocalAddr => '127.0.0.1') or die $!;
+$offset = -s $node->logfile;
+$node->append_conf('postgresql.conf', "norikv.embedded_listen = 'nowhere, 127.0.0.1:" . $taken->sockport . "'\n");
+$node->reload;
+$pid = await_norikvd($node, $pid);
+write_and_check('an address that is in use');
+ok(await_log($node, qr/WARNING:  norikvd: cannot listen on 127\.0\.0\.1:\d+: /, $offset), '... which is told');
+ok(await_log($node, qr/WARNING:  norikvd: cannot listen on "nowhere": /, $offset), '... and so is one that is none');
+close $taken;
+ok(await_log($node, qr/LOG:  norikvd: serving on 127\.0\.0\.1:\d+, too/, $offset), 'it is served once it is free');
 
 # A program that is not there is no endless loop, and mended by a reload.
 $offset = -s $node->logfile;

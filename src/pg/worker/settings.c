@@ -224,7 +224,7 @@ NorikvdArguments(void)
 	arguments = lappend(arguments, psprintf("--listen=unix:%s", NorikvSocketPath()));
 	(void) SplitGUCList(pstrdup(embedded_listen), ',', &addresses);
 	foreach (cell, addresses)
-		arguments = lappend(arguments, psprintf("--listen=%s", (char *) lfirst(cell)));
+		arguments = lappend(arguments, psprintf("--also-listen=%s", (char *) lfirst(cell)));
 	arguments = lappend(arguments, psprintf("--sync=%s", embedded_sync ? "on" : "off"));
 	arguments = lappend(arguments, psprintf("--max-memory=%dm", embedded_max_memory));
 	arguments =
