@@ -761,6 +761,59 @@ test_too_large_at_the_start(void **state)
 	assert_int_equal(count(self->engine, "docs"), 49);
 }
 
+static uint64_t
+memory_of(engine *store, const char *space)
+{
+	engine_index_info info;
+
+	assert_true(find_index(store, space, &info));
+	return info.memory_bytes;
+}
+
+static void
+wait_for_state(engine *store, const char *space, engine_index_state wanted)
+{
+	engine_index_info info;
+
+	for (int i = 0; i < 3000; i++)
+	{
+		assert_true(find_index(store, space, &info));
+		if (info.state == wanted)
+			return;
+		usleep(10000);
+	}
+	fail_msg("%s is in state %d", space, (int) info.state);
+}
+
+/* What is changed while there is no room is not there when there is. */
+static void
+test_too_large_until_there_is_room(void **state)
+{
+	fixture    *self = *state;
+	engine_status status;
+
+	create(self->engine, "big", euclidean);
+	create(self->engine, "small", euclidean);
+	fill(self->engine, "big", 0, 3000);
+	fill(self->engine, "small", 0, 2000);
+	self->max_vector_memory = memory_of(self->engine, "big") / 4 * 5;
+	fixture_close(self);
+	remove_snapshots(self);
+	fixture_open(self);
+	wait_for_state(self->engine, "big", ENGINE_INDEX_READY);
+	wait_for_state(self->engine, "small", ENGINE_INDEX_TOO_LARGE);
+	assert_true(delete_vector(self->engine, "small", "007"));
+	(void) drop_index(self->engine, "big", &status);
+	assert_int_equal(status.code, ENGINE_OK);
+	wait_for_state(self->engine, "small", ENGINE_INDEX_READY);
+	assert_int_equal(count(self->engine, "small"), 1999);
+	put_vector(self->engine, "small", "new", at(0.5), DIMENSIONS);
+	assert_int_equal(count(self->engine, "small"), 2000);
+	fixture_close(self);
+	fixture_open(self);
+	assert_int_equal(count(self->engine, "small"), 2000);
+}
+
 /* ---- Which ---- */
 
 #define EACH(test) {#test, test, fixture_setup, fixture_teardown, NULL}
@@ -800,6 +853,7 @@ run_on_disk(CMFixtureFunction fixture_setup)
 		EACH(test_snapshot_is_compared_with_the_store),
 		EACH(test_damaged_snapshot),
 		EACH(test_too_large_at_the_start),
+		EACH(test_too_large_until_there_is_room),
 	};
 
 	return cmocka_run_group_tests_name("restart", tests, NULL, NULL);

@@ -17,6 +17,13 @@
 #define SNAPSHOT_MIN_CHANGES 1000
 #define SNAPSHOT_SOONEST_MS 60000
 #define SNAPSHOT_LATEST_MS 600000
+/*
+ * What did not fit is read again when something is free that was not: at once where that
+ * is a good part of all there is, else after pauses that grow.
+ */
+#define FREED_SHARE 16
+#define FREED_BYTES 4096
+#define LONGEST_PAUSE_MS 600000
 
 struct vector_keeper
 {
@@ -48,6 +55,40 @@ snapshot_is_due(vector_space *self, uint64_t now)
 		(changes >= SNAPSHOT_MIN_CHANGES && changes >= stats.count / SNAPSHOT_SHARE);
 }
 
+/* What it did not fit beside. */
+static void
+note_given_up(vector_space *self)
+{
+	self->given_up_ms = monotonic_ms();
+	self->pause_ms = self->pause_ms == 0 ? TICK_MS : self->pause_ms * 2;
+	if (self->pause_ms > LONGEST_PAUSE_MS)
+		self->pause_ms = LONGEST_PAUSE_MS;
+	self->bytes_then = atomic_load(&self->owner->bytes);
+	self->changes_then = atomic_load(&self->changes);
+}
+
+/* Others have left room, or some of its vectors were deleted. */
+static bool
+may_fit_now(const vector_space *self)
+{
+	uint64_t	since = monotonic_ms() - self->given_up_ms;
+	uint64_t	now = atomic_load(&self->owner->bytes);
+	uint64_t	much = self->owner->options.max_memory / FREED_SHARE;
+	bool		some = now + FREED_BYTES <= self->bytes_then ||
+		atomic_load(&self->changes) != self->changes_then;
+
+	return some && (since >= self->pause_ms || now + much <= self->bytes_then);
+}
+
+static void
+load(vector_keeper *self, vector_space *space)
+{
+	if (!vector_space_load(space, &self->closing))
+		vector_keeper_wake(self);
+	if (atomic_load(&space->state) == ENGINE_INDEX_TOO_LARGE)
+		note_given_up(space);
+}
+
 static void
 keep(vector_keeper *self, vector_space *space)
 {
@@ -58,8 +99,7 @@ keep(vector_keeper *self, vector_space *space)
 	switch (atomic_load(&space->state))
 	{
 		case ENGINE_INDEX_LOADING:
-			if (!vector_space_load(space, &self->closing))
-				vector_keeper_wake(self);
+			load(self, space);
 			break;
 		case ENGINE_INDEX_READY:
 			/* It is rebuilt in the background, too. */
@@ -70,6 +110,10 @@ keep(vector_keeper *self, vector_space *space)
 			space->saved_ms = monotonic_ms();
 			break;
 		case ENGINE_INDEX_TOO_LARGE:
+			if (space->given_up_ms == 0)
+				note_given_up(space);
+			else if (may_fit_now(space) && vector_space_try_again(space))
+				load(self, space);
 			break;
 	}
 }

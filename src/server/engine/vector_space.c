@@ -58,8 +58,14 @@ vector_space_make_index(vector_space *self)
 {
 	vector_index_options options = options_of(self);
 	vector_status status;
-	vector_index *made = vector_snapshot_load(self, &options);
+	vector_index *made = NULL;
 
+	/*
+	 * A snapshot is of use where nothing has changed since the store was opened that it
+	 * does not know: later its vectors could not be told from newer ones.
+	 */
+	if (!self->again)
+		made = vector_snapshot_load(self, &options);
 	if (made == NULL)
 		made = vector_index_create(&options, &status);
 	return made;
@@ -119,10 +125,36 @@ vector_space_give_up(vector_space *self, const char *why)
 					   "a vector index of %u dimensions is not kept in memory, and "
 					   "cannot be searched: %s. Vector indexes have %llu MiB of the "
 					   "%llu that --max-memory allows them. Its vectors are in the "
-					   "store: raise --max-memory and start again",
+					   "store, and are read when others leave room: drop an index, or "
+					   "raise --max-memory and start again",
 					   self->entry.index.dimensions, why,
 					   (unsigned long long) atomic_load(&owner->bytes) >> 20,
 					   (unsigned long long) owner->options.max_memory >> 20);
+}
+
+/*
+ * One that was in memory once may be in use still. While it was not, nothing was put;
+ * what was deleted is no longer in the store.
+ */
+bool
+vector_space_try_again(vector_space *self)
+{
+	bool		good;
+
+	pthread_mutex_lock(&self->lock);
+	good = self->index == NULL && atomic_load(&self->state) == ENGINE_INDEX_TOO_LARGE;
+	if (good)
+	{
+		self->again = true;
+		atomic_store(&self->loaded, 0);
+		atomic_store(&self->state, ENGINE_INDEX_LOADING);
+	}
+	pthread_mutex_unlock(&self->lock);
+	if (good)
+		self->owner->options.log(ENGINE_LOG_INFO, "a vector index of %u dimensions that "
+								 "did not fit is read again",
+								 self->entry.index.dimensions);
+	return good;
 }
 
 static bool

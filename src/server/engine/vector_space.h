@@ -29,6 +29,12 @@ struct vector_space
 	_Atomic uint64_t loaded;	/* vectors that have been read by now */
 	_Atomic uint64_t changes;	/* since the last snapshot */
 	uint64_t	saved_ms;		/* when that was; the keeper's own */
+	/* Where it did not fit, when and beside what; the keeper's own. */
+	uint64_t	given_up_ms;	/* 0: not noted */
+	uint64_t	pause_ms;		/* before it is tried again */
+	uint64_t	bytes_then;		/* of the others */
+	uint64_t	changes_then;
+	bool		again;			/* it is not read for the first time */
 	_Atomic uint64_t counted;	/* bytes, in the owner's sum */
 
 	pthread_mutex_t lock;		/* of the two, and of changes made while it is loaded */
@@ -83,6 +89,8 @@ extern void vector_space_count_memory(vector_space *self);
 extern bool vectors_have_room(const vectors *self, uint64_t size);
 /* The same for what is in the store already. */
 extern bool vectors_can_load(const vectors *self, uint64_t size);
+/* To be read once more, where it did not fit when it was read. */
+extern bool vector_space_try_again(vector_space *self);
 /* Not in memory from now on; why goes to the log. */
 extern void vector_space_give_up(vector_space *self, const char *why);
 
