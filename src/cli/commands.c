@@ -304,6 +304,7 @@ print_info(const norikv_info *info)
 		{"vectors", info->vectors},
 		{"vector_checks", info->vector_checks},
 		{"vector_scan", info->vector_scan},
+		{"vector_ranges", info->vector_ranges},
 		{"durable", info->durable},
 	};
 

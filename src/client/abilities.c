@@ -68,6 +68,7 @@ nk_abilities_from_info(nk_abilities *abilities, const Norikv__Ext__V1__InfoRespo
 		abilities->batch |= strcmp(name, "batch") == 0;
 		abilities->keepalive |= strcmp(name, "keepalive") == 0;
 		abilities->vector_checks |= strcmp(name, "vector_checks") == 0;
+		abilities->vector_ranges |= strcmp(name, "vector_ranges") == 0;
 	}
 	if (info->limits != NULL)
 		abilities->multi_get_keys = info->limits->multi_get_keys;

@@ -20,7 +20,15 @@ on_vector(const norikv_operation *operation)
 {
 	return operation->kind == NORIKV_OP_VECTOR_PUT ||
 		operation->kind == NORIKV_OP_VECTOR_DELETE ||
-		operation->kind == NORIKV_OP_VECTOR_CHECK;
+		operation->kind == NORIKV_OP_VECTOR_CHECK ||
+		operation->kind == NORIKV_OP_VECTOR_DELETE_RANGE;
+}
+
+static bool
+on_range(const norikv_operation *operation)
+{
+	return operation->kind == NORIKV_OP_DELETE_RANGE ||
+		operation->kind == NORIKV_OP_VECTOR_DELETE_RANGE;
 }
 
 void
@@ -40,7 +48,7 @@ nk_pack_operation(const norikv_operation *from, Norikv__Ext__V1__Operation *to,
 	to->value.data = (uint8_t *) from->value.data;
 	to->value.len = from->kind == NORIKV_OP_PUT ? from->value.size : 0;
 	to->end_key.data = (uint8_t *) from->end_key.data;
-	to->end_key.len = from->kind == NORIKV_OP_DELETE_RANGE ? from->end_key.size : 0;
+	to->end_key.len = on_range(from) ? from->end_key.size : 0;
 	to->ttl = ttls[from->ttl];
 	to->ttl_ms = from->ttl == NORIKV_TTL_SET ? from->ttl_ms : 0;
 	to->delta = from->delta;
@@ -314,16 +322,29 @@ commit_ended(nk_rpc *rpc)
 		nk_commit_fail_first(commit);
 }
 
-/* A server that does not know this operation would refuse the Commit as malformed. */
+/* What the Commit has and the server does not know: it would refuse it as malformed. */
+static const char *
+unknown_to(const commit_call *commit, const nk_abilities *abilities)
+{
+	if (abilities->known != NK_YES)
+		return NULL;
+	if (commit->checks_vectors && !abilities->vector_checks)
+		return "conditions on vectors of their own";
+	if (commit->deletes_vectors && !abilities->vector_ranges)
+		return "deletion of ranges of vectors";
+	return NULL;
+}
+
 static bool
-prepare_with_vector_checks(nk_rpc *rpc)
+newer_prepare(nk_rpc *rpc)
 {
 	const nk_node *node = rpc->node;
+	const char *unknown = unknown_to((commit_call *) rpc->call, &node->abilities);
 
-	if (node->abilities.known == NK_NO || node->abilities.vector_checks)
+	if (unknown == NULL)
 		return commit_prepare(rpc);
-	nk_error_set(&rpc->error, NORIKV_UNIMPLEMENTED,
-				 "%s has no conditions on vectors of their own", node->address.name);
+	nk_error_set(&rpc->error, NORIKV_UNIMPLEMENTED, "%s has no %s", node->address.name,
+				 unknown);
 	rpc->error.never_sent = !rpc->maybe_applied;
 	rpc->error.outcome_unknown = rpc->maybe_applied;
 	nk_rpc_end(rpc);
@@ -331,11 +352,9 @@ prepare_with_vector_checks(nk_rpc *rpc)
 }
 
 static void
-with_vector_checks_ended(nk_rpc *rpc)
+newer_ended(nk_rpc *rpc)
 {
-	const nk_abilities *abilities = &rpc->node->abilities;
-
-	if (abilities->known == NK_YES && !abilities->vector_checks)
+	if (unknown_to((commit_call *) rpc->call, &rpc->node->abilities) != NULL)
 		nk_call_finish(rpc->call, &rpc->error);
 	else
 		commit_ended(rpc);
@@ -351,15 +370,16 @@ static const nk_rpc_type commit_rpc_type = {
 	.ended = commit_ended,
 };
 
-static const nk_rpc_type commit_with_vector_checks_type = {
+/* With operations that not every server with a Commit knows. */
+static const nk_rpc_type newer_commit_rpc_type = {
 	.method = NK_COMMIT,
 	.shape = NK_CLIENT_STREAM,
 	.write = true,
 	.needs_abilities = true,
-	.prepare = prepare_with_vector_checks,
+	.prepare = newer_prepare,
 	.message = commit_message,
 	.next_request = commit_next_request,
-	.ended = with_vector_checks_ended,
+	.ended = newer_ended,
 };
 
 /* ---- The call ---- */
@@ -392,9 +412,9 @@ static const nk_call_type commit_type = {
 };
 
 static bool
-check_range(norikv_call *call, const norikv_operation *operation, int64_t at)
+check_range(norikv_call *call, const norikv_operation *operation, size_t limit,
+			int64_t at)
 {
-	size_t		limit = norikv_max_key(call->client);
 
 	if (!nk_check_bound(call, "start of the range to delete", operation->key, limit, at) ||
 		!nk_check_bound(call, "end of the range to delete", operation->end_key, limit, at))
@@ -413,8 +433,11 @@ check_vector(norikv_call *call, const norikv_operation *operation, int64_t at)
 	nk_space	space;
 	const char *complaint = NULL;
 
-	if (!nk_space_set(&space, call, operation->vector_namespace, at) ||
-		!nk_check_vector_id(call, operation->key, at))
+	if (!nk_space_set(&space, call, operation->vector_namespace, at))
+		return false;
+	if (operation->kind == NORIKV_OP_VECTOR_DELETE_RANGE)
+		return check_range(call, operation, NORIKV_MAX_VECTOR_ID + 1, at);
+	if (!nk_check_vector_id(call, operation->key, at))
 		return false;
 	if (operation->kind == NORIKV_OP_VECTOR_PUT &&
 		!nk_check_vector(call, "vector", operation->vector, operation->dimensions, at))
@@ -445,7 +468,7 @@ check(norikv_call *call, const norikv_operation *operation, int64_t at)
 	if (on_vector(operation))
 		return check_vector(call, operation, at);
 	if (operation->kind == NORIKV_OP_DELETE_RANGE)
-		return check_range(call, operation, at);
+		return check_range(call, operation, norikv_max_key(call->client), at);
 	if (operation->kind < NORIKV_OP_PUT || operation->kind > NORIKV_OP_ADD)
 		complaint = "its kind is not known";
 	else if (operation->kind == NORIKV_OP_CHECK && operation->condition == NORIKV_IF_ANY)
@@ -499,15 +522,16 @@ commit_start(commit_call *commit, const norikv_operation *operations,
 		nk_rpc_start(rpc, NULL, call->deadline);
 }
 
+/* Whether it is to be asked for what the server knows. */
 static bool
-checks_vectors(const norikv_operation *operations, size_t n_operations)
+needs_newer(commit_call *commit, const norikv_operation *operations)
 {
-	for (size_t i = 0; i < n_operations; i++)
+	for (size_t i = 0; i < commit->n_operations; i++)
 	{
-		if (operations[i].kind == NORIKV_OP_VECTOR_CHECK)
-			return true;
+		commit->checks_vectors |= operations[i].kind == NORIKV_OP_VECTOR_CHECK;
+		commit->deletes_vectors |= operations[i].kind == NORIKV_OP_VECTOR_DELETE_RANGE;
 	}
-	return false;
+	return commit->checks_vectors || commit->deletes_vectors;
 }
 
 norikv_call *
@@ -518,11 +542,10 @@ norikv_commit(norikv_client *client, const norikv_operation *operations,
 
 	if (commit == NULL)
 		return nk_call_no_memory();
-	nk_rpc_init(&commit->rpc, client, &commit->call,
-				checks_vectors(operations, n_operations)
-				? &commit_with_vector_checks_type : &commit_rpc_type);
 	commit->atomic = atomic;
 	commit->n_operations = n_operations;
+	nk_rpc_init(&commit->rpc, client, &commit->call, needs_newer(commit, operations)
+				? &newer_commit_rpc_type : &commit_rpc_type);
 	if (n_operations == 0)
 		commit->call.done = true;
 	if (!commit->call.done)

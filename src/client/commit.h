@@ -23,6 +23,8 @@ typedef struct commit_call
 	bool		own_key;		/* the caller's idempotency key, not a slot's */
 	char		key[NK_IDEMPOTENCY_KEY_SIZE];
 	size_t		n_operations;
+	bool		checks_vectors; /* not every server does */
+	bool		deletes_vectors;	/* ranges of them */
 
 	/* The stream. */
 	grpc_byte_buffer **chunks;

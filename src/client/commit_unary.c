@@ -158,7 +158,8 @@ unsupported(commit_call *commit, int64_t *operation)
 				return "conditions of their own";
 			if (one->kind == NORIKV__EXT__V1__OPERATION__KIND__ADD)
 				return "additions";
-			if (one->kind == NORIKV__EXT__V1__OPERATION__KIND__DELETE_RANGE)
+			if (one->kind == NORIKV__EXT__V1__OPERATION__KIND__DELETE_RANGE ||
+				one->kind == NORIKV__EXT__V1__OPERATION__KIND__VECTOR_DELETE_RANGE)
 				return "the deletion of ranges";
 			if (one->if_match != NULL && one->namespace_.len > 0)
 				return "conditions on vectors";

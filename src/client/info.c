@@ -31,6 +31,7 @@ set_capability(norikv_info *info, const char *name)
 		{"vectors", &info->vectors},
 		{"vector_checks", &info->vector_checks},
 		{"vector_scan", &info->vector_scan},
+		{"vector_ranges", &info->vector_ranges},
 		{"durable", &info->durable},
 	};
 

@@ -158,6 +158,7 @@ typedef struct nk_abilities
 	bool		keepalive;
 	bool		batch;
 	bool		vector_checks;
+	bool		vector_ranges;
 	uint64_t	multi_get_keys;
 } nk_abilities;
 

@@ -367,7 +367,9 @@ typedef enum norikv_operation_kind
 	NORIKV_OP_DELETE_RANGE = 5,
 	NORIKV_OP_VECTOR_PUT = 6,	/* key is the vector's id in vector_namespace */
 	NORIKV_OP_VECTOR_DELETE = 7,
-	NORIKV_OP_VECTOR_CHECK = 8	/* UNIMPLEMENTED where the server has none */
+	/* UNIMPLEMENTED where the server has none. */
+	NORIKV_OP_VECTOR_CHECK = 8,
+	NORIKV_OP_VECTOR_DELETE_RANGE = 9	/* of ids, like DELETE_RANGE */
 } norikv_operation_kind;
 
 typedef struct norikv_operation
@@ -381,7 +383,7 @@ typedef struct norikv_operation
 	norikv_ttl	ttl;
 	uint64_t	ttl_ms;			/* NORIKV_TTL_SET; 1 ms to 100 years */
 	int64_t		delta;			/* add */
-	norikv_slice vector_namespace;	/* vector put, delete and check */
+	norikv_slice vector_namespace;	/* of operations on vectors */
 	const float *vector;		/* vector put */
 	uint32_t	dimensions;
 } norikv_operation;
@@ -700,6 +702,7 @@ typedef struct norikv_info
 	bool		vectors;
 	bool		vector_checks;	/* NORIKV_OP_VECTOR_CHECK */
 	bool		vector_scan;
+	bool		vector_ranges;	/* NORIKV_OP_VECTOR_DELETE_RANGE */
 	bool		durable;
 	uint64_t	commit_operations;	/* limits; 0: none */
 	uint64_t	commit_conditions;

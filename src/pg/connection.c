@@ -520,6 +520,7 @@ NorikvAskInfo(NorikvConnection *connection)
 	capabilities->vectors = info->vectors;
 	capabilities->vector_checks = info->vector_checks;
 	capabilities->vector_scan = info->vector_scan;
+	capabilities->vector_ranges = info->vector_ranges;
 	if (capabilities->store_id == NULL ||
 		strcmp(capabilities->store_id, info->store_id) != 0)
 	{

@@ -213,6 +213,7 @@ typedef struct NorikvCapabilities
 	bool vectors;
 	bool vector_checks; /* a Commit may check vectors that it does not write */
 	bool vector_scan;
+	bool vector_ranges; /* a Commit may delete a range of vectors */
 	char *store_id; /* empty: the server does not say */
 	bool tells_latest;	/* how far its versions have got */
 	int64 latest_token; /* it had given out that one, at least */

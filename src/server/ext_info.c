@@ -30,6 +30,7 @@ list_capabilities(const engine_info *info, char **names)
 		{"vectors", info->vectors},
 		{"vector_checks", info->vectors},
 		{"vector_scan", info->vectors && info->scan},
+		{"vector_ranges", info->vectors},
 		{"durable", info->durable},
 	};
 	size_t		n = 0;

@@ -324,6 +324,9 @@ translate_kind(int kind, engine_op *op, const char *where, char *error)
 		case NORIKV__EXT__V1__OPERATION__KIND__VECTOR_CHECK:
 			op->kind = ENGINE_VECTOR_CHECK;
 			return true;
+		case NORIKV__EXT__V1__OPERATION__KIND__VECTOR_DELETE_RANGE:
+			op->kind = ENGINE_VECTOR_DELETE_RANGE;
+			return true;
 		default:
 			return wrong(error, "%skind is %d, which this server does not know", where,
 						 kind);
@@ -365,7 +368,13 @@ static bool
 is_on_vector(const engine_op *op)
 {
 	return op->kind == ENGINE_VECTOR_PUT || op->kind == ENGINE_VECTOR_DELETE ||
-		op->kind == ENGINE_VECTOR_CHECK;
+		op->kind == ENGINE_VECTOR_CHECK || op->kind == ENGINE_VECTOR_DELETE_RANGE;
+}
+
+static bool
+is_on_range(const engine_op *op)
+{
+	return op->kind == ENGINE_DELETE_RANGE || op->kind == ENGINE_VECTOR_DELETE_RANGE;
 }
 
 /* What else is wrong with them the engine says. */
@@ -378,6 +387,9 @@ translate_vector(const Norikv__Ext__V1__Operation *operation, engine_op *op,
 	if (op->space.size < 1 || op->space.size > WIRE_MAX_NAMESPACE)
 		return wrong(error, "%snamespace has %zu bytes; a namespace has 1 to %d", where,
 					 op->space.size, WIRE_MAX_NAMESPACE);
+	if (op->kind == ENGINE_VECTOR_DELETE_RANGE)
+		return check_bound(op->key, where, "key", error) &&
+			check_bound(op->end_key, where, "end_key", error);
 	if (op->key.size < 1 || op->key.size > WIRE_MAX_VECTOR_ID)
 		return wrong(error, "%skey has %zu bytes; a vector's id has 1 to %d", where,
 					 op->key.size, WIRE_MAX_VECTOR_ID);
@@ -393,7 +405,7 @@ check_unread_fields(const Norikv__Ext__V1__Operation *operation, const engine_op
 		return wrong(error, "%svalue goes with PUT only", where);
 	if (op->kind != ENGINE_ADD && operation->delta != 0)
 		return wrong(error, "%sdelta goes with ADD only", where);
-	if (op->kind != ENGINE_DELETE_RANGE && operation->end_key.len != 0)
+	if (!is_on_range(op) && operation->end_key.len != 0)
 		return wrong(error, "%send_key goes with DELETE_RANGE only", where);
 	if (!is_on_vector(op) && operation->namespace_.len != 0)
 		return wrong(error, "%snamespace goes with operations on vectors only", where);
@@ -409,7 +421,7 @@ check_operation_condition(const engine_op *op, const char *where, char *error)
 		op->condition == ENGINE_IF_ANY)
 		return wrong(error, "%sif_match is not set: %sCHECK needs it", where,
 					 op->kind == ENGINE_CHECK ? "" : "VECTOR_");
-	if (op->kind == ENGINE_DELETE_RANGE && op->condition != ENGINE_IF_ANY)
+	if (is_on_range(op) && op->condition != ENGINE_IF_ANY)
 		return wrong(error, "%sif_match does not go with DELETE_RANGE", where);
 	if (op->kind == ENGINE_DELETE || op->kind == ENGINE_VECTOR_DELETE)
 		return check_delete_condition(op, where, error);
@@ -471,7 +483,7 @@ request_distinct_keys(const engine_op *ops, size_t n_ops, char *error)
 	{
 		size_t		at;
 
-		if (ops[i].kind == ENGINE_DELETE_RANGE)
+		if (is_on_range(&ops[i]))
 			continue;
 		at = XXH3_64bits_withSeed(ops[i].key.data, ops[i].key.size, (uintptr_t) slots) &
 			mask;

@@ -1,6 +1,7 @@
 /*
  * test_vector_scan.c - vectors read by libnorikv in the order of their ids: in pages,
- * as a part of the store sees them, and through the death of the server.
+ * as a part of the store sees them, and through the death of the server; and deleted by
+ * ranges of ids.
  */
 #include <setjmp.h>
 #include <signal.h>
@@ -159,6 +160,49 @@ test_key_prefix(void **state)
 				   .space = NORIKV_SLICE("tenant:docs"), .reverse = true}, 4, -1, 5);
 }
 
+/* Of the part that the client sees, and beside other operations. */
+static void
+test_delete_range(void **state)
+{
+	fake_scene *scene = *state;
+	static const float origin[DIMENSIONS];
+	norikv_operation operations[] = {
+		{.kind = NORIKV_OP_VECTOR_DELETE_RANGE, .vector_namespace = docs,
+			.key = NORIKV_SLICE("00003")},
+		{.kind = NORIKV_OP_VECTOR_PUT, .vector_namespace = docs,
+			.key = NORIKV_SLICE("00000"), .vector = origin, .dimensions = DIMENSIONS},
+	};
+	const norikv_operation_result *results;
+	norikv_call *call;
+	size_t		n;
+
+	fill(scene, docs, 10);
+	scene->options.key_prefix = NORIKV_SLICE("tenant:");
+	fake_open(scene, 0, 1);
+	fill(scene, docs, 8);
+	call = fake_wait_ok(scene, norikv_commit(scene->client, operations, 2, true, NULL));
+	results = norikv_call_results(call, &n);
+	assert_int_equal(results[0].deleted, 5);
+	norikv_call_free(call);
+	assert_scanned(scene, (norikv_vector_scan_request) {.space = docs}, 0, 1, 3);
+	operations[0].condition = NORIKV_IF_ABSENT;
+	call = fake_wait(scene, norikv_commit(scene->client, operations, 2, true, NULL));
+	assert_int_equal(norikv_call_error(call)->code, NORIKV_INVALID_ARGUMENT);
+	norikv_call_free(call);
+	scene->options.key_prefix = NORIKV_SLICE("");
+	fake_open(scene, 0, 1);
+	assert_scanned(scene, (norikv_vector_scan_request) {.space = docs}, 0, 1, 10);
+
+	operations[0].condition = NORIKV_IF_ANY;
+	fake_start(scene, 1, "--ext", "1", "--capabilities", "atomic_cas,vector_checks", NULL);
+	fake_open(scene, 1, 1);
+	call = fake_wait(scene, norikv_commit(scene->client, operations, 1, true, NULL));
+	assert_int_equal(norikv_call_error(call)->code, NORIKV_UNIMPLEMENTED);
+	assert_non_null(strstr(norikv_call_error(call)->text,
+						   "has no deletion of ranges of vectors"));
+	norikv_call_free(call);
+}
+
 static void
 test_server_without_scan(void **state)
 {
@@ -234,7 +278,7 @@ main(void)
 	cmocka_unit_test_setup_teardown(name, fake_setup_norikvd, fake_teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(test_pages), TEST(test_bad_arguments), TEST(test_key_prefix),
-		TEST(test_server_without_scan),
+		TEST(test_delete_range), TEST(test_server_without_scan),
 		cmocka_unit_test_setup_teardown(test_server_dies, fake_setup, fake_teardown),
 	};
 

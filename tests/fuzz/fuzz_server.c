@@ -30,7 +30,9 @@ check_vector_op(const engine_op *op)
 	if (!vector_unit_check_op(op, &status))
 		return;
 	REQUIRE(op->space.size >= 1 && op->space.size <= WIRE_MAX_NAMESPACE);
-	REQUIRE(op_on_index(op) || (op->key.size >= 1 && op->key.size <= WIRE_MAX_VECTOR_ID));
+	REQUIRE(op_on_index(op) || op_on_range(op) ||
+			(op->key.size >= 1 && op->key.size <= WIRE_MAX_VECTOR_ID));
+	REQUIRE(!op_on_range(op) || op->key.size <= WIRE_MAX_VECTOR_ID + 1);
 	REQUIRE(memchr(op->space.data, '\0', op->space.size) == NULL);
 	REQUIRE(op->value.size <= WIRE_MAX_DIMENSIONS * sizeof(float));
 }

@@ -144,6 +144,24 @@ test_units_are_judged_by_their_sum(void **state)
 	assert_usage(on, "s/", 1, 9);
 }
 
+static void
+test_deleted_ranges_count_no_more(void **state)
+{
+	engine	   *on = engine_of(state);
+
+	create(on, "e/v");
+	create(on, "e/w");
+	set_quota(on, "e/", 0, 0);
+	put_vector(on, "e/v", "a", somewhere, DIMENSIONS);
+	put_vector(on, "e/v", "b", somewhere, DIMENSIONS);
+	put_vector(on, "e/v", "c", somewhere, DIMENSIONS);
+	put_vector(on, "e/w", "b", somewhere, DIMENSIONS);
+	assert_int_equal(try_op(on, vector_range_op("e/v", "b", "c")).code, ENGINE_OK);
+	assert_usage(on, "e/", 3, 3 * (4 + FLOATS));
+	assert_int_equal(try_op(on, vector_range_op("e/v", "", "")).code, ENGINE_OK);
+	assert_usage(on, "e/", 1, 4 + FLOATS);
+}
+
 /* Of an index: what it counted is free, and its next life begins at nothing. */
 static void
 test_dropped_indexes_count_no_more(void **state)
@@ -336,6 +354,9 @@ change_something(engine *on, uint64_t *random)
 		case 1:
 		case 2:
 			create_index(on, space, points, &status);
+			break;
+		case 4:
+			try_op(on, vector_range_op(space, id, all_ids[random_below(random, IDS)]));
 			break;
 		case 3:
 			try_op(on, (engine_op) {.kind = ENGINE_PUT, .key = TEXT("c/k"),
@@ -547,6 +568,7 @@ run_on(const char *name, CMFixtureFunction fixture_setup)
 		ON(test_limits_are_exact, fixture_setup),
 		ON(test_which_prefixes_count, fixture_setup),
 		ON(test_units_are_judged_by_their_sum, fixture_setup),
+		ON(test_deleted_ranges_count_no_more, fixture_setup),
 		ON(test_dropped_indexes_count_no_more, fixture_setup),
 		ON(test_writers_at_once_pass_no_limit, fixture_setup),
 		ON(test_counting_while_writes_go_on, fixture_setup),

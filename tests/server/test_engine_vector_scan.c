@@ -1,6 +1,7 @@
 /*
- * test_engine_vector_scan.c - the vectors of an index in the order of their ids, page by
- * page from one snapshot: as scans of keys, and of that index only.
+ * test_engine_vector_scan.c - the vectors of an index in the order of their ids: read
+ * page by page from one snapshot, as scans of keys are, and deleted by ranges; of that
+ * index only.
  */
 #include "support/vector_calls.h"
 
@@ -194,6 +195,146 @@ test_later_snapshot(void **state)
 	on->methods->scan_close(cursor);
 }
 
+/* ---- Ranges that are deleted ---- */
+
+static uint64_t
+delete_range(engine *on, const char *space, const char *start, const char *end)
+{
+	engine_status status;
+	engine_result result = commit_op(on, vector_range_op(space, start, end), &status);
+
+	assert_int_equal(status.code, ENGINE_OK);
+	return result.deleted;
+}
+
+/* What searches find is what is stored. */
+static void
+assert_found(engine *on, const char *space, size_t n)
+{
+	const float origin[DIMENSIONS] = {0};
+	found_vectors found = search_nearest(on, space, origin, DIMENSIONS, 2 * MANY);
+	engine_cursor *cursor = open_scan(on, (engine_scan) {.space = TEXT(space)});
+	page		at = {0};
+
+	assert_int_equal(found.n_vectors, n);
+	read_page(on, cursor, 1 << 20, &at);
+	assert_true(at.last);
+	assert_int_equal(at.n_entries, n);
+	for (size_t i = 0; i < n; i++)
+		assert_true(slice_equal(at.entries[i].key, found.vectors[i].id));
+	page_free(&at);
+	on->methods->scan_close(cursor);
+	found_free(&found);
+}
+
+static void
+test_delete_range(void **state)
+{
+	engine	   *on = engine_of(state);
+	engine_status status;
+
+	fill(on, "a", 3);
+	fill(on, "b", MANY);
+	fill(on, "c", 3);
+	put_text(on, "0001", "a key");
+	assert_int_equal(delete_range(on, "b", "0010", "0020"), 10);
+	assert_int_equal(delete_range(on, "b", "0010", "0020"), 0);
+	assert_int_equal(delete_range(on, "b", "2", "1"), 0);
+	assert_found(on, "b", MANY - 10);
+	assert_int_equal(delete_range(on, "b", "0490\xff", ""), 9);
+	assert_found(on, "b", MANY - 19);
+	assert_int_equal(delete_range(on, "b", "", ""), MANY - 19);
+	assert_found(on, "b", 0);
+	fill(on, "b", 2);
+	assert_found(on, "b", 2);
+	assert_found(on, "a", 3);
+	assert_found(on, "c", 3);
+	assert_value(on, "0001", "a key");
+	commit_op(on, vector_range_op("none", "", ""), &status);
+	assert_int_equal(status.code, ENGINE_NOT_FOUND);
+}
+
+/* With other operations in one version; none of them may be in the range. */
+static void
+test_delete_range_in_a_unit(void **state)
+{
+	engine	   *on = engine_of(state);
+	const float elsewhere[DIMENSIONS] = {-1};
+	engine_op	ops[] = {
+		vector_range_op("docs", "", "0002"),
+		vector_put_op("docs", "0002", elsewhere, DIMENSIONS),
+		vector_range_op("docs", "0003", ""),
+		vector_put_op("more", "0001", elsewhere, DIMENSIONS),
+		{.kind = ENGINE_DELETE_RANGE},
+	};
+	engine_unit unit = {.atomic = true, .ops = ops, .n_ops = 5};
+	answer		done;
+
+	fill(on, "docs", 100);
+	fill(on, "more", 3);
+	put_text(on, "0002", "a key");
+	commit_unit(on, &unit, &done);
+	assert_int_equal(done.status.code, ENGINE_OK);
+	assert_int_equal(done.results[0].deleted, 2);
+	assert_int_equal(done.results[2].deleted, 97);
+	assert_int_equal(done.results[2].version.index, done.results[4].version.index);
+	answer_free(&done);
+	assert_found(on, "docs", 1);
+	assert_found(on, "more", 3);
+	assert_int_equal(count_keys(on), 0);
+
+	ops[0].end_key = TEXT("00020");
+	commit_unit(on, &unit, &done);
+	assert_int_equal(done.status.code, ENGINE_INVALID_ARGUMENT);
+	answer_free(&done);
+	/* a condition that fails: all stay */
+	ops[0].end_key = TEXT("0002");
+	ops[1].condition = ENGINE_IF_ABSENT;
+	fill(on, "docs", 100);
+	commit_unit(on, &unit, &done);
+	assert_int_equal(done.status.code, ENGINE_FAILED_PRECONDITION);
+	answer_free(&done);
+	assert_found(on, "docs", 100);
+	ops[2].condition = ENGINE_IF_ABSENT;
+	commit_unit(on, &unit, &done);
+	assert_int_equal(done.status.code, ENGINE_INVALID_ARGUMENT);
+	answer_free(&done);
+}
+
+/* More than are deleted one by one, and after a restart they are gone too. */
+static void
+test_delete_large_range(void **state)
+{
+	fixture    *fix = *state;
+	const char *space = "docs";
+
+	fill(fix->engine, space, MANY);
+	for (unsigned part = 0; part < 4; part++)
+	{
+		engine_op	ops[MANY];
+		static char ids[MANY][16];
+		static const float somewhere[DIMENSIONS] = {1};
+		engine_unit unit = {.atomic = true, .ops = ops, .n_ops = MANY};
+		answer		done;
+
+		for (unsigned i = 0; i < MANY; i++)
+		{
+			snprintf(ids[i], sizeof(ids[i]), "%u/%04u", part, i);
+			ops[i] = vector_put_op(space, ids[i], somewhere, DIMENSIONS);
+		}
+		commit_unit(fix->engine, &unit, &done);
+		assert_int_equal(done.status.code, ENGINE_OK);
+		answer_free(&done);
+	}
+	/* those of the first call among them */
+	assert_int_equal(delete_range(fix->engine, space, "0/", "3/"), 4 * MANY);
+	put_vector(fix->engine, space, "1/again", (const float[DIMENSIONS]) {1}, DIMENSIONS);
+	if (strcmp(fix->name, "rocksdb") == 0)
+		fixture_reopen(fix);
+	assert_int_equal(delete_range(fix->engine, space, "", "2"), 1);
+	assert_found(fix->engine, space, MANY);
+}
+
 #define EACH(test) {#test, test, fixture_setup, fixture_teardown, NULL}
 
 static int
@@ -204,6 +345,9 @@ run_on(const char *name, CMFixtureFunction fixture_setup)
 		EACH(test_no_index),
 		EACH(test_one_snapshot),
 		EACH(test_later_snapshot),
+		EACH(test_delete_range),
+		EACH(test_delete_range_in_a_unit),
+		EACH(test_delete_large_range),
 	};
 
 	return cmocka_run_group_tests_name(name, tests, NULL, NULL);

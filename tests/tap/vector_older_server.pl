@@ -48,6 +48,8 @@ like(refusal(q{SELECT * FROM points WHERE id = 'k001' FOR UPDATE}),
 	qr/0A000.*cannot lock rows.*does not check the versions of vectors/s, 'FOR UPDATE is refused');
 is(norikv_sql(q{BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM points WHERE id < 'k010'; COMMIT}),
 	9, 'REPEATABLE READ reads');
+my ($out, $error) = ($node->psql('postgres', 'BEGIN; TRUNCATE points; SELECT count(*) FROM points; SELECT ops FROM norikv.pending_writes(); ROLLBACK; SELECT count(*) FROM points'))[1, 2];
+is("$out|$error", "0\n200\n200|", 'TRUNCATE takes the ids that there are');
 norikv_sql(q{SET norikv.server = 'older'; SELECT vector_drop_index('docs')});
 like(refusal('SELECT * FROM points'), qr/P0002.*vector index "docs" of foreign table "points" does not exist/s,
 	'an index that is gone');

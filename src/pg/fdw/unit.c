@@ -114,15 +114,18 @@ NorikvKeyOperation(const NorikvBufferKey *key, const NorikvReadCheck *read,
 void
 NorikvMakeVectorOperation(norikv_operation *operation, norikv_slice space)
 {
+	static const norikv_operation_kind kinds[] = {
+		[NORIKV_OP_PUT] = NORIKV_OP_VECTOR_PUT,
+		[NORIKV_OP_DELETE] = NORIKV_OP_VECTOR_DELETE,
+		[NORIKV_OP_CHECK] = NORIKV_OP_VECTOR_CHECK,
+		[NORIKV_OP_DELETE_RANGE] = NORIKV_OP_VECTOR_DELETE_RANGE,
+	};
+
+	Assert(operation->kind < lengthof(kinds) && kinds[operation->kind] != 0);
 	operation->vector_namespace = space;
-	if (operation->kind != NORIKV_OP_PUT)
-	{
-		Assert(operation->kind == NORIKV_OP_DELETE || operation->kind == NORIKV_OP_CHECK);
-		operation->kind = operation->kind == NORIKV_OP_CHECK ? NORIKV_OP_VECTOR_CHECK
-															 : NORIKV_OP_VECTOR_DELETE;
+	operation->kind = kinds[operation->kind];
+	if (operation->kind != NORIKV_OP_VECTOR_PUT)
 		return;
-	}
-	operation->kind = NORIKV_OP_VECTOR_PUT;
 	operation->vector = operation->value.data;
 	operation->dimensions = operation->value.size / sizeof(float);
 	operation->value = (norikv_slice){NULL, 0};
@@ -299,6 +302,8 @@ static void
 cut_ranges(NorikvBuffer *buffer, NorikvUnit *unit)
 {
 	NorikvUnit points = *unit;
+	size_t max_key =
+		buffer->space.size > 0 ? NORIKV_MAX_VECTOR_ID : buffer->connection->max_key;
 	size_t n_ranges;
 	norikv_operation *ranges = make_ranges(buffer, &n_ranges);
 	size_t at = 0;
@@ -310,7 +315,7 @@ cut_ranges(NorikvBuffer *buffer, NorikvUnit *unit)
 		while (at < points.n_operations &&
 			   NorikvCompareKeys(points.operations[at].key, ranges[i].key) < 0)
 			unit->operations[unit->n_operations++] = points.operations[at++];
-		cut_range(unit, &ranges[i], &points, &at, buffer->connection->max_key);
+		cut_range(unit, &ranges[i], &points, &at, max_key);
 	}
 	while (at < points.n_operations)
 		unit->operations[unit->n_operations++] = points.operations[at++];

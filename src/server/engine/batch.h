@@ -39,6 +39,8 @@ typedef struct step
 	engine_version applied;		/* of vectors and indexes; index 0: not */
 	int64_t		sum;			/* add */
 	uint64_t	stored;			/* range: keys stored, expired ones included */
+	table_range range;			/* of vectors */
+	engine_slice *ids;			/* of those that were deleted with it */
 } step;
 
 typedef struct plan
@@ -75,6 +77,9 @@ typedef struct batch
 } batch;
 
 #define BATCH_MAX_UNITS 256
+/* A range of up to this many keys is deleted one by one; RocksDB's range
+ * deletions slow down every later read that passes them. */
+#define RANGE_KEYS_ONE_BY_ONE 1000
 
 extern void batch_init(batch *self, table *to, idempotency_count *count,
 					   slot_cache *slots, quotas *limits,

@@ -264,7 +264,9 @@ typedef enum engine_op_kind
 	ENGINE_QUOTA_SET = 10,
 	ENGINE_QUOTA_REMOVE = 11,
 	/* ENGINE_CHECK of a vector. Where there is no such space, it is absent. */
-	ENGINE_VECTOR_CHECK = 12
+	ENGINE_VECTOR_CHECK = 12,
+	/* ENGINE_DELETE_RANGE of ids in space. */
+	ENGINE_VECTOR_DELETE_RANGE = 13
 } engine_op_kind;
 
 /*

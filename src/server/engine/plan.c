@@ -16,10 +16,6 @@
 #include "vector_unit.h"
 #include "words.h"
 
-/* A range of up to this many keys is deleted one by one; RocksDB's range
- * deletions slow down every later read that passes them. */
-#define RANGE_KEYS_ONE_BY_ONE 1000
-
 void
 plan_refuse(plan *of, engine_code code, const char *format, ...)
 {
@@ -197,6 +193,11 @@ check_op(batch *self, plan *of, size_t i)
 		check_range(self, op, at, result);
 		return;
 	}
+	if (op->kind == ENGINE_VECTOR_DELETE_RANGE)
+	{
+		vector_plan_check_range(self, op, at, result);
+		return;
+	}
 	if (op->kind == ENGINE_QUOTA_SET || op->kind == ENGINE_QUOTA_REMOVE)
 	{
 		check_quota_op(self, op, result);
@@ -242,6 +243,7 @@ plan_changes(const engine_op *op, const engine_result *result)
 		case ENGINE_INDEX_CREATE:
 			return !result->existed;
 		case ENGINE_DELETE_RANGE:
+		case ENGINE_VECTOR_DELETE_RANGE:
 			return result->deleted > 0;
 		case ENGINE_CHECK:
 		case ENGINE_VECTOR_CHECK:
@@ -354,6 +356,7 @@ apply_op(batch *self, plan *of, size_t i, engine_version version)
 			break;
 		case ENGINE_VECTOR_PUT:
 		case ENGINE_VECTOR_DELETE:
+		case ENGINE_VECTOR_DELETE_RANGE:
 		case ENGINE_INDEX_CREATE:
 		case ENGINE_INDEX_DROP:
 			vector_plan_apply(self, op, at, version);

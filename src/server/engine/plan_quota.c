@@ -145,6 +145,10 @@ charge_op(charges *self, const plan *of, size_t i)
 		case ENGINE_DELETE_RANGE:
 			charge_keys(self, op, i);
 			break;
+		case ENGINE_VECTOR_DELETE_RANGE:
+			if (quotas_find(self->batch->quotas, op->space) != NULL)
+				charge_range(self, &at->range, op->space, i);
+			break;
 		case ENGINE_INDEX_DROP:
 			charge_index(self, op, at, i);
 			break;

@@ -51,17 +51,9 @@ set_bounds(engine_cursor *self, const engine_scan *scan)
 static void
 set_vector_bounds(engine_cursor *self, const engine_scan *scan, engine_version created)
 {
-	char		index[8];
-	engine_slice start = vector_key_start(created, index);
-
 	self->space = TABLE_VECTOR;
-	self->skipped = start.size;
-	bytes_append(&self->start, start.data, start.size);
-	bytes_append(&self->start, scan->start.data, scan->start.size);
-	if (scan->end.size == 0)
-		start = vector_key_end(created, index);
-	bytes_append(&self->end, start.data, start.size);
-	bytes_append(&self->end, scan->end.data, scan->end.size);
+	self->skipped = VECTOR_KEY_SIZE(0);
+	vector_key_range(created, scan->start, scan->end, &self->start, &self->end);
 }
 
 engine_cursor *

@@ -159,21 +159,28 @@ compare_ops(const void *a, const void *b)
 	if (order != 0)
 		return order;
 	/* A range comes first, so that its first key is found to be in it. */
-	return ((*right)->kind == ENGINE_DELETE_RANGE) -
-		((*left)->kind == ENGINE_DELETE_RANGE);
+	return op_on_range(*right) - op_on_range(*left);
+}
+
+/* Keys, or vectors of one namespace. */
+static bool
+same_space(const engine_op *a, const engine_op *b)
+{
+	return op_on_vector(a) == op_on_vector(b) &&
+		(!op_on_vector(a) || slice_equal(a->space, b->space));
 }
 
 static bool
-reaches(const engine_op *range, engine_slice key)
+reaches(const engine_op *range, const engine_op *op)
 {
-	return range->end_key.size == 0 || slice_compare(key, range->end_key) < 0;
+	return same_space(range, op) &&
+		(range->end_key.size == 0 || slice_compare(op->key, range->end_key) < 0);
 }
 
 static bool
 same_key(const engine_op *a, const engine_op *b)
 {
-	return op_on_vector(a) == op_on_vector(b) && slice_equal(a->key, b->key) &&
-		(!op_on_vector(a) || slice_equal(a->space, b->space));
+	return same_space(a, b) && slice_equal(a->key, b->key);
 }
 
 /* In key order, what meets anything before it meets its neighbour or the range
@@ -187,14 +194,14 @@ find_meeting(const engine_op **sorted, size_t n)
 	{
 		const engine_op *op = sorted[i];
 
-		if (range != NULL && !op_on_vector(op) && reaches(range, op->key))
+		if (range != NULL && reaches(range, op))
 			return op;
-		if (op->kind == ENGINE_DELETE_RANGE)
+		if (op_on_range(op))
 		{
-			if (reaches(op, op->key))
+			if (reaches(op, op))
 				range = op;
 		}
-		else if (i > 0 && sorted[i - 1]->kind != ENGINE_DELETE_RANGE &&
+		else if (i > 0 && !op_on_range(sorted[i - 1]) &&
 				 same_key(sorted[i - 1], op))
 			return op;
 	}
@@ -287,7 +294,7 @@ unit_stands_alone(const engine_unit *unit)
 {
 	for (size_t i = 0; i < unit->n_ops; i++)
 	{
-		if (unit->ops[i].kind == ENGINE_DELETE_RANGE || sets_quota(&unit->ops[i]) ||
+		if (op_on_range(&unit->ops[i]) || sets_quota(&unit->ops[i]) ||
 			op_on_index(&unit->ops[i]))
 			return true;
 	}

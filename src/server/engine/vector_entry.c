@@ -60,6 +60,21 @@ vector_key_end(engine_version created, char buffer[8])
 	return slice_of(buffer, 8);
 }
 
+void
+vector_key_range(engine_version created, engine_slice start, engine_slice end,
+				 bytes *from, bytes *to)
+{
+	char		index[8];
+	engine_slice last = end.size == 0 ? vector_key_end(created, index)
+		: vector_key_start(created, index);
+
+	bytes_append(to, last.data, last.size);
+	bytes_append(to, end.data, end.size);
+	vector_key_start(created, index);
+	bytes_append(from, index, sizeof(index));
+	bytes_append(from, start.data, start.size);
+}
+
 const char *
 metric_name(engine_metric metric)
 {

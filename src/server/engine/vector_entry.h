@@ -11,6 +11,7 @@
 #define NORIKVD_ENGINE_VECTOR_ENTRY_H
 
 #include "entry.h"
+#include "util.h"
 #include "vector_index.h"
 
 #define VECTOR_MAX_NAMESPACE 256
@@ -33,6 +34,10 @@ extern engine_slice vector_key(engine_version created, engine_slice id, char *bu
 /* All vectors of the index: from the first to the first of the next one. */
 extern engine_slice vector_key_start(engine_version created, char buffer[8]);
 extern engine_slice vector_key_end(engine_version created, char buffer[8]);
+
+/* Those of [start, end), end empty: to the last one. */
+extern void vector_key_range(engine_version created, engine_slice start, engine_slice end,
+							 bytes *from, bytes *to);
 
 static inline engine_slice
 vector_key_id(engine_slice key)

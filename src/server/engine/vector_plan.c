@@ -12,6 +12,22 @@
 
 /* ---- Gathering ---- */
 
+/* In the batch's memory. */
+static table_range
+range_of(batch *self, const vector_space *space, const engine_op *op)
+{
+	table_range range = {.space = TABLE_VECTOR};
+	bytes		start = {0};
+	bytes		end = {0};
+
+	vector_key_range(vector_space_created(space), op->key, op->end_key, &start, &end);
+	range.start = arena_copy(&self->memory, bytes_slice(&start));
+	range.end = arena_copy(&self->memory, bytes_slice(&end));
+	bytes_free(&start);
+	bytes_free(&end);
+	return range;
+}
+
 step
 vector_plan_step(batch *self, const engine_op *op)
 {
@@ -19,7 +35,9 @@ vector_plan_step(batch *self, const engine_op *op)
 	engine_version created = {0, 0};	/* of no index: it has no vectors */
 	char	   *key;
 
-	if (op_on_index(op) || (made.space == NULL && op->kind != ENGINE_VECTOR_CHECK))
+	if (op->kind == ENGINE_VECTOR_DELETE_RANGE && made.space != NULL)
+		made.range = range_of(self, made.space, op);
+	if (op_on_index(op) || op_on_range(op) || (made.space == NULL && op->kind != ENGINE_VECTOR_CHECK))
 		return made;
 	if (made.space != NULL)
 		created = vector_space_created(made.space);
@@ -113,6 +131,27 @@ vector_plan_check(batch *self, const engine_op *op, const step *of,
 	return op->kind != ENGINE_VECTOR_PUT || check_put(self, op, of, result);
 }
 
+bool
+vector_plan_check_range(batch *self, const engine_op *op, step *of, engine_result *result)
+{
+	const table_methods *methods = self->table->methods;
+	table_iterator *iterator;
+	engine_slice key;
+	engine_slice stored;
+	engine_status status;
+
+	if (!vector_plan_check(self, op, of, result))
+		return false;
+	if (slice_compare(of->range.start, of->range.end) >= 0)
+		return true;
+	iterator = methods->iterate(self->table, &of->range);
+	while (methods->next(iterator, &key, &stored))
+		result->deleted++;
+	of->stored = result->deleted;
+	return methods->iterate_end(iterator, &status) ||
+		refuse(result, status.code, arena_printf(&self->memory, "%s", status.text));
+}
+
 void
 vector_plan_reserve(batch *self, const engine_op *op, step *of, engine_result *result)
 {
@@ -160,6 +199,32 @@ write_vector(batch *self, const engine_op *op, step *of, engine_version version)
 	of->key->entry = written;
 }
 
+/* What goes is remembered: it goes from the index too, once it is written. */
+static void
+delete_range(batch *self, step *of)
+{
+	const table_methods *methods = self->table->methods;
+	table_iterator *iterator = methods->iterate(self->table, &of->range);
+	bool		one_by_one = of->stored <= RANGE_KEYS_ONE_BY_ONE;
+	engine_slice key;
+	engine_slice stored;
+	engine_status status;
+	uint64_t	n = 0;
+
+	of->ids = arena_alloc(&self->memory, of->stored * sizeof(engine_slice));
+	if (!one_by_one)
+		methods->delete_range(self->table, TABLE_VECTOR, of->range.start, of->range.end);
+	while (n < of->stored && methods->next(iterator, &key, &stored))
+	{
+		if (one_by_one)
+			methods->delete(self->table, TABLE_VECTOR, key);
+		of->ids[n++] = arena_copy(&self->memory, vector_key_id(key));
+	}
+	of->stored = n;
+	/* Read through a moment ago without error. */
+	methods->iterate_end(iterator, &status);
+}
+
 void
 vector_plan_apply(batch *self, const engine_op *op, step *of, engine_version version)
 {
@@ -173,6 +238,9 @@ vector_plan_apply(batch *self, const engine_op *op, step *of, engine_version ver
 			self->table->methods->delete(self->table, TABLE_VECTOR, of->key->key);
 			of->key->stored = false;
 			break;
+		case ENGINE_VECTOR_DELETE_RANGE:
+			delete_range(self, of);
+			break;
 		case ENGINE_INDEX_CREATE:
 			write_index(self, op, version);
 			break;
@@ -185,6 +253,13 @@ vector_plan_apply(batch *self, const engine_op *op, step *of, engine_version ver
 }
 
 /* ---- After the write ---- */
+
+static void
+forget_range(const step *of)
+{
+	for (uint64_t i = 0; i < of->stored; i++)
+		vector_space_delete(of->space, of->ids[i]);
+}
 
 void
 vector_plan_written(batch *self, const plan *of)
@@ -200,6 +275,8 @@ vector_plan_written(batch *self, const plan *of)
 			vector_space_put(at->space, op->key, at->applied, op->value);
 		else if (op->kind == ENGINE_VECTOR_DELETE)
 			vector_space_delete(at->space, op->key);
+		else if (op->kind == ENGINE_VECTOR_DELETE_RANGE)
+			forget_range(at);
 		else if (op->kind == ENGINE_INDEX_CREATE)
 			vectors_create(self->vectors, op->space, &op->index, at->applied);
 		else if (op->kind == ENGINE_INDEX_DROP)

@@ -11,6 +11,9 @@ extern step vector_plan_step(batch *self, const engine_op *op);
 /* Before the condition; false, with the result set, where it cannot be done. */
 extern bool vector_plan_check(batch *self, const engine_op *op, const step *of,
 							  engine_result *result);
+/* Instead of it, of a range. */
+extern bool vector_plan_check_range(batch *self, const engine_op *op, step *of,
+									engine_result *result);
 /* After it: memory for the vector, or the result set. */
 extern void vector_plan_reserve(batch *self, const engine_op *op, step *of,
 								engine_result *result);

@@ -98,8 +98,22 @@ check_condition(const engine_op *op, engine_status *status)
 		status_set(status, ENGINE_INVALID_ARGUMENT, "a check of a vector needs if_match");
 	else if (op_on_index(op) && op->condition != ENGINE_IF_ANY)
 		status_set(status, ENGINE_INVALID_ARGUMENT, "an index takes no if_match");
+	else if (op->kind == ENGINE_VECTOR_DELETE_RANGE && op->condition != ENGINE_IF_ANY)
+		status_set(status, ENGINE_INVALID_ARGUMENT,
+				   "the deletion of a range takes no if_match");
 	else
 		return true;
+	return false;
+}
+
+/* It may be an id and a zero byte, and need not be UTF-8. */
+static bool
+check_bound(const char *field, engine_slice bound, engine_status *status)
+{
+	if (bound.size <= VECTOR_MAX_ID_SIZE + 1)
+		return true;
+	status_set(status, ENGINE_INVALID_ARGUMENT, "%s: %zu bytes, must be at most %d",
+			   field, bound.size, VECTOR_MAX_ID_SIZE + 1);
 	return false;
 }
 
@@ -112,6 +126,9 @@ vector_unit_check_op(const engine_op *op, engine_status *status)
 		return check_index(&op->index, status);
 	if (op->kind == ENGINE_INDEX_DROP)
 		return true;
+	if (op->kind == ENGINE_VECTOR_DELETE_RANGE)
+		return check_bound("key", op->key, status) &&
+			check_bound("end_key", op->end_key, status);
 	if (!vector_check_id(op->key, status))
 		return false;
 	return op->kind != ENGINE_VECTOR_PUT ||

@@ -11,7 +11,13 @@ static inline bool
 op_on_vector(const engine_op *op)
 {
 	return op->kind == ENGINE_VECTOR_PUT || op->kind == ENGINE_VECTOR_DELETE ||
-		op->kind == ENGINE_VECTOR_CHECK;
+		op->kind == ENGINE_VECTOR_CHECK || op->kind == ENGINE_VECTOR_DELETE_RANGE;
+}
+
+static inline bool
+op_on_range(const engine_op *op)
+{
+	return op->kind == ENGINE_DELETE_RANGE || op->kind == ENGINE_VECTOR_DELETE_RANGE;
 }
 
 static inline bool

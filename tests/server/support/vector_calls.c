@@ -227,6 +227,13 @@ vector_put_op(const char *space, const char *id, const float *floats,
 }
 
 engine_op
+vector_range_op(const char *space, const char *start, const char *end)
+{
+	return (engine_op) {.kind = ENGINE_VECTOR_DELETE_RANGE, .space = TEXT(space),
+		.key = TEXT(start), .end_key = TEXT(end)};
+}
+
+engine_op
 vector_check_op(const char *space, const char *id, engine_version version)
 {
 	return (engine_op) {.kind = ENGINE_VECTOR_CHECK, .space = TEXT(space),

@@ -37,6 +37,8 @@ extern engine_op vector_put_op(const char *space, const char *id, const float *f
 extern void commit_unit_in_time(engine *on, engine_unit *unit, answer *to);
 extern engine_result commit_op_in_time(engine *on, engine_op op, engine_status *status);
 extern engine_op vector_delete_op(const char *space, const char *id);
+/* end empty: to the last id. */
+extern engine_op vector_range_op(const char *space, const char *start, const char *end);
 /* index 0: that there is none. */
 extern engine_op vector_check_op(const char *space, const char *id,
 								 engine_version version);
