@@ -80,6 +80,7 @@ start(norikv_client *client, int kind)
 	norikv_search_request search = {.space = keys[0], .query = point, .dimensions = 2,
 		.k = 3, .continued = true};
 	norikv_scan_request scan = {.reverse = false};
+	norikv_vector_scan_request vector_scan = {.space = keys[0]};
 	norikv_watch_request watch = {.start = keys[0]};
 
 	switch (kind)
@@ -112,6 +113,8 @@ start(norikv_client *client, int kind)
 			return norikv_vector_list(client, keys[0], NULL);
 		case 14:
 			return norikv_vector_insert(client, keys[0], keys[1], point, 2, NULL);
+		case 15:
+			return norikv_vector_scan(client, &vector_scan, NULL);
 		default:
 			return norikv_watch(client, &watch, NULL);
 	}
@@ -216,7 +219,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			try_texts(data + 1, size - 1);
 			break;
 		default:
-			try_call(client, data[0] % 15, data[0] & 0x80, data + 1, size - 1);
+			try_call(client, data[0] % 16, data[0] & 0x80, data + 1, size - 1);
 	}
 	return 0;
 }
