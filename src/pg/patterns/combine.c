@@ -110,7 +110,23 @@ raise_unknown(NorikvConnection *connection, norikv_slice key)
 	NorikvRaise(&error, &subject);
 }
 
-/* What another has taken over may be done, whatever went wrong here. */
+/*
+ * What another has taken over may be done, whatever went wrong here. So may be what
+ * others wait for as well: where the server was not to be read, one of them goes on.
+ */
+static bool
+may_be_done_by_another(const NorikvBatch *batch)
+{
+	int code = geterrcode();
+
+	if (code == ERRCODE_QUERY_CANCELED)
+		return false;
+	return !NorikvStillLeads(batch) ||
+		   (batch->n_parts > 1 &&
+			(code == ERRCODE_NORIKV_READ_TIMEOUT ||
+			 ERRCODE_TO_CATEGORY(code) == ERRCODE_CONNECTION_EXCEPTION));
+}
+
 static const norikv_error *
 lead_it(NorikvBatch *batch, NorikvLead lead)
 {
@@ -123,7 +139,7 @@ lead_it(NorikvBatch *batch, NorikvLead lead)
 	}
 	PG_CATCH();
 	{
-		if (NorikvStillLeads(batch) || geterrcode() == ERRCODE_QUERY_CANCELED)
+		if (!may_be_done_by_another(batch))
 			PG_RE_THROW();
 		MemoryContextSwitchTo(context);
 		FlushErrorState();
