@@ -122,6 +122,57 @@ cmp_ok($used, '>=', $allowed, "all that was allowed counts: $allowed of $used, $
 # One that was cancelled counts as often as somebody else decided for it.
 cmp_ok($used, '<=', $allowed + 11 * $cancelled, 'and little else');
 
+# ---- Left behind by who decided for them ----
+
+# Of three at once, the second asks for itself and the third, and is cancelled while it
+# reads, or when its write is done, and before it knows. What the third is told, to which
+# something happens then, while it reads. Where the machine is so slow that they do not
+# meet, answers are later.
+sub left_behind
+{
+	my ($id, $left, $happens) = @_;
+	for my $ms (2000, 6000)
+	{
+		my $place = "$directory/$id$ms";
+		my $proxy = start_tool("$place.log", 'proxy', "--listen=unix:$place", "--upstream=unix:$directory/n", "--delay-answer=1:$ms");
+		my $timeout = 2.5 * $ms;
+		sql($right, "CREATE SERVER $id$ms FOREIGN DATA WRAPPER norikv OPTIONS (nodes 'unix:$place', timeout '$timeout ms', attempt_timeout '$timeout ms')");
+		my (%session, %pid);
+		for my $name ('first', 'second', 'third')
+		{
+			$session{$name} = session($right, "SET norikv.server = '$id$ms';\nSELECT 1 FROM norikv.rate_limit_peek('$id$ms', 100, '1 hour');\n"
+				. "\\! touch $place.$name; while [ ! -e $place.$name.go ]; do sleep 0.02; done\n"
+				. "SELECT allowed AS $id$name FROM norikv.rate_limit('$id$ms', 100, '1 hour')");
+		}
+		await(sub { 3 == grep { -e "$place.$_" } keys %session });
+		for my $name ('first', 'second', 'third')
+		{
+			append_to_file("$place.$name.go", '');
+			$pid{$name} = await_backend($right, "%AS $id$name%");
+			await(sub { sql($right, "SELECT wait_event FROM pg_stat_activity WHERE pid = $pid{$name}") ne '' });
+		}
+		await(sub { sql($right, "SELECT remaining FROM norikv.rate_limit_peek('$id$ms', 100, '1 hour')") == $left });
+		finish_session($session{first}) if $left == 99;
+		my $met = sql($right, "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND pid IN ($pid{second}, $pid{third})") == 2;
+		sql($right, "SELECT pg_cancel_backend($pid{second})") if $met;
+		my (undef, $second) = finish_session($session{second});
+		$happens->($proxy, $pid{third}) if $met;
+		my (undef, $third) = finish_session($session{third});
+		finish_session($session{first}) if $left != 99;
+		next unless $met;
+		like($second, qr/ERROR:  57014.*DETAIL:.*may have been applied/s, "$id: who is cancelled while it asks for others is told");
+		return $third;
+	}
+	return 'they did not meet';
+}
+
+is(left_behind('goes_on', 99, sub { }), '', 'who takes over from one that was reading goes on');
+is(sql($right, q{SELECT 100 - min(remaining) FROM (VALUES ('goes_on2000'), ('goes_on6000')) ids (id), norikv.rate_limit_peek(id, 100, '1 hour')}), 3, '... with what that one wanted, too');
+like(left_behind('cancelled', 97, sub { sql($right, "SELECT pg_cancel_backend($_[1])") }),
+	qr/ERROR:  57014.*DETAIL:.*may have been applied/s, 'who takes over may have been counted, and is told so when it is cancelled');
+like(left_behind('lost', 97, sub { stop_process($_[0], 'KILL') }),
+	qr/ERROR:  08007/, '... and when it cannot read');
+
 $right->stop;
 $wrong->stop;
 done_testing();

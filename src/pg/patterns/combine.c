@@ -43,34 +43,39 @@
 
 /* ---- Interrupts ---- */
 
+/* An ask that is in a queue. */
+typedef struct Asking
+{
+	NorikvQueue *queue;
+	NorikvSubject subject;
+} Asking;
+
 /*
- * A cancel must be told with what has become of the ask, and nobody may take that up
- * between here and there: so it is withdrawn first.
+ * In an error context callback: a cancel is told with what has become of the ask. Nobody
+ * may take that up between here and its end: so it is withdrawn.
  */
 static void
-check_interrupts(NorikvQueue *queue, NorikvSubject *subject)
+tell_outcome(void *arg)
 {
-	ErrorContextCallback callback = {error_context_stack, NorikvWriteInterrupted,
-									 subject};
+	Asking *asking = arg;
+	int code = geterrcode();
 
-	if ((QueryCancelPending || ProcDiePending) &&
-		NorikvWithdraw(queue) == NORIKV_SLOT_UNKNOWN)
-		error_context_stack = &callback;
-	CHECK_FOR_INTERRUPTS();
-	error_context_stack = callback.previous;
+	if ((code == ERRCODE_QUERY_CANCELED || code == ERRCODE_ADMIN_SHUTDOWN) &&
+		NorikvWithdraw(asking->queue))
+		NorikvWriteInterrupted(&asking->subject);
 }
 
 /* ---- Leading ---- */
 
 static void
-await_company(NorikvQueue *queue, NorikvSubject *subject)
+await_company(NorikvQueue *queue)
 {
 	while (NorikvAwaitsCompany(queue))
 	{
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 1,
 						 PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);
-		check_interrupts(queue, subject);
+		CHECK_FOR_INTERRUPTS();
 	}
 }
 
@@ -115,20 +120,18 @@ raise_unknown(NorikvConnection *connection, norikv_slice key)
  * others wait for as well: where the server was not to be read, one of them goes on.
  */
 static bool
-may_be_done_by_another(const NorikvBatch *batch)
+may_be_done_by_another(NorikvQueue *queue, const NorikvBatch *batch)
 {
 	int code = geterrcode();
 
-	if (code == ERRCODE_QUERY_CANCELED)
+	if (code == ERRCODE_QUERY_CANCELED || !NorikvWithdraw(queue))
 		return false;
-	return !NorikvStillLeads(batch) ||
-		   (batch->n_parts > 1 &&
-			(code == ERRCODE_NORIKV_READ_TIMEOUT ||
-			 ERRCODE_TO_CATEGORY(code) == ERRCODE_CONNECTION_EXCEPTION));
+	return !NorikvStillLeads(batch) || code == ERRCODE_NORIKV_READ_TIMEOUT ||
+		   ERRCODE_TO_CATEGORY(code) == ERRCODE_CONNECTION_EXCEPTION;
 }
 
 static const norikv_error *
-lead_it(NorikvBatch *batch, NorikvLead lead)
+lead_it(NorikvQueue *queue, NorikvBatch *batch, NorikvLead lead)
 {
 	MemoryContext context = CurrentMemoryContext;
 	const norikv_error *volatile error = NULL;
@@ -139,7 +142,7 @@ lead_it(NorikvBatch *batch, NorikvLead lead)
 	}
 	PG_CATCH();
 	{
-		if (!may_be_done_by_another(batch))
+		if (!may_be_done_by_another(queue, batch))
 			PG_RE_THROW();
 		MemoryContextSwitchTo(context);
 		FlushErrorState();
@@ -158,7 +161,7 @@ lead_batch(NorikvQueue *queue, NorikvConnection *connection, norikv_slice key,
 	const norikv_error *error;
 	norikv_error copy;
 
-	await_company(queue, &subject);
+	await_company(queue);
 	batch = palloc(sizeof(NorikvBatch));
 	batch->connection = connection;
 	batch->key = key;
@@ -167,7 +170,7 @@ lead_batch(NorikvQueue *queue, NorikvConnection *connection, norikv_slice key,
 		pfree(batch);
 		return;
 	}
-	error = lead_it(batch, lead);
+	error = lead_it(queue, batch, lead);
 	if (error != NULL)
 		copy = *error;
 	if (NorikvHandOut(queue, batch, outcome_of(batch, error)) && error != NULL &&
@@ -180,10 +183,8 @@ lead_batch(NorikvQueue *queue, NorikvConnection *connection, norikv_slice key,
 
 /* Until something became of what was parked, or nothing is heard of who does it. */
 static NorikvSlotState
-await_state(NorikvQueue *queue, NorikvConnection *connection, norikv_slice key,
-			int64 patience_us)
+await_state(NorikvQueue *queue, int64 patience_us)
 {
-	NorikvSubject subject = {connection, NORIKV_CALL_COMMIT, key, true, NORIKV_IF_ANY};
 	NorikvSlotState state;
 
 	while ((state = NorikvLookAtSlot()) == NORIKV_SLOT_PARKED ||
@@ -192,7 +193,7 @@ await_state(NorikvQueue *queue, NorikvConnection *connection, norikv_slice key,
 		int64 left_us =
 			NorikvHeardOfLeader(queue) + patience_us - NorikvBootMicroseconds();
 
-		check_interrupts(queue, &subject);
+		CHECK_FOR_INTERRUPTS();
 		if (left_us <= 0)
 			NorikvDepose(queue, patience_us);
 		else
@@ -207,11 +208,14 @@ static NorikvSlotState
 await_answer(NorikvQueue *queue, NorikvConnection *connection, norikv_slice key,
 			 NorikvLead lead, int64 patience_us)
 {
+	Asking asking = {queue, {connection, NORIKV_CALL_COMMIT, key, true, NORIKV_IF_ANY}};
+	ErrorContextCallback callback = {error_context_stack, tell_outcome, &asking};
 	NorikvSlotState state;
 
-	while ((state = await_state(queue, connection, key, patience_us)) ==
-		   NORIKV_SLOT_LEADS)
+	error_context_stack = &callback;
+	while ((state = await_state(queue, patience_us)) == NORIKV_SLOT_LEADS)
 		lead_batch(queue, connection, key, lead);
+	error_context_stack = callback.previous;
 	return state;
 }
 
@@ -228,13 +232,13 @@ target_of(const NorikvSettings *settings)
 }
 
 /*
- * An addition is one call. The others read, write and pause in between, and come by the
- * queue before each write.
+ * An addition is one call. The others come by the queue before each write: from one to
+ * the next they write, read, and may ask for the time, with pauses in between.
  */
 static int64
 patience_with(NorikvCombineKind kind, const NorikvSettings *settings)
 {
-	int64 calls = kind == NORIKV_COMBINE_ADD ? 1 : 2;
+	int64 calls = kind == NORIKV_COMBINE_ADD ? 1 : 3;
 
 	return (calls * settings->timeout + PATIENCE_MS) * 1000;
 }

@@ -54,6 +54,7 @@ typedef struct NorikvQueue
 	int64 handed_out_us; /* when its answers were */
 	uint64 sequence; /* of the idempotency keys */
 	/* The batch that the leader has taken: members that went away are NOBODY. */
+	uint64 made_in; /* the reign: in another one it is taken over */
 	int n_members;
 	int members[NORIKV_MAX_PARTS];
 	int64 asks[NORIKV_MAX_PARTS][NORIKV_ASK_WORDS];
@@ -246,6 +247,7 @@ take_member(NorikvQueue *queue, int number)
 static void
 make_batch(NorikvQueue *queue)
 {
+	queue->made_in = queue->reign;
 	queue->is_prepared = false;
 	queue->sequence++;
 	take_member(queue, MY_NUMBER);
@@ -323,7 +325,7 @@ join_queue(NorikvQueue *queue, const NorikvIdentity *identity)
 	return joined;
 }
 
-/* Those that have a key already are looked at first; a free one is the next best. */
+/* The first that is free or has the key, which may have two for a while: no harm. */
 NorikvQueue *
 NorikvJoinQueue(const NorikvIdentity *identity, const int64 *ask)
 {
@@ -556,13 +558,22 @@ NorikvDepose(NorikvQueue *queue, int64 patience_us)
 	unlock_queue(queue);
 }
 
-NorikvSlotState
+/*
+ * What a leader has taken for itself goes with what it has taken for others, and may have
+ * gone with who led before it. What is its own only, it knows of.
+ */
+bool
 NorikvWithdraw(NorikvQueue *queue)
 {
 	NorikvSlotState state;
+	bool may_be_done;
 
 	lock_queue(queue);
 	state = state_of(MY_NUMBER);
+	may_be_done = state == NORIKV_SLOT_TAKEN || state == NORIKV_SLOT_DONE ||
+				  state == NORIKV_SLOT_UNKNOWN ||
+				  (state == NORIKV_SLOT_LEADS && is_member(queue, MY_NUMBER) &&
+				   (queue->n_members > 1 || queue->made_in != queue->reign));
 	if (state == NORIKV_SLOT_PARKED)
 	{
 		unpark(queue, MY_NUMBER);
@@ -576,7 +587,7 @@ NorikvWithdraw(NorikvQueue *queue)
 	else if (state == NORIKV_SLOT_LEADS)
 		queue->leader_waits = false;
 	unlock_queue(queue);
-	return state_of(MY_NUMBER);
+	return may_be_done;
 }
 
 void

@@ -53,10 +53,10 @@ extern int64 NorikvHeardOfLeader(NorikvQueue *queue);
 /* Leads instead of one that was not heard of for so long, and may be standing still. */
 extern void NorikvDepose(NorikvQueue *queue, int64 patience_us);
 /*
- * Not waited for any longer: ALONE where nobody had taken it, UNKNOWN where somebody
- * had. Who leads still does, and nobody takes that over from it any more.
+ * It is about to be given up: nobody takes it any more. True: it may be done, or may be
+ * yet, by another's request. Who leads still does.
  */
-extern NorikvSlotState NorikvWithdraw(NorikvQueue *queue);
+extern bool NorikvWithdraw(NorikvQueue *queue);
 
 /* Of the leader: whether to wait for a moment until more are there. */
 extern bool NorikvAwaitsCompany(NorikvQueue *queue);
