@@ -56,6 +56,9 @@ ok(await(sub { $node->safe_psql('postgres', $as_tenant) eq 't|of acme' }), 'a ca
 # Where PostgreSQL shuts down, others need not wait for an hour.
 my $before = token();
 my $offset = -s $node->logfile;
+# As an interrupted DROP DATABASE leaves it: nobody can connect to it.
+$node->safe_psql('postgres', 'CREATE DATABASE half_dropped');
+$node->safe_psql('postgres', q{UPDATE pg_database SET datconnlimit = -2 WHERE datname = 'half_dropped'});
 $node->restart;
 ok(holds(q{norikv.is_leader('main')}), 'leadership is given back by a shutdown, and won again');
 ok(await(sub { $node->safe_psql('postgres', $as_tenant) eq 't|of acme' }), '... by the tenant, too');
@@ -67,6 +70,7 @@ ok(holds(q{count(*) = 2 FROM log WHERE what = 'main'}), '... and its command is 
 is(() = slurp_log($node, $offset) =~ /could not be found again/g, 6, 'campaigns that cannot be made are told of');
 is($node->safe_psql('postgres', q{SELECT count(*) FROM log WHERE what = 'cut' OR what = 'voter' AND n > 1}), '0', 'nothing is run of half a command, nor as a role that is not the one that campaigned');
 is($node->safe_psql('postgres', q{SELECT norikv.is_leader('voter')}), 'f', 'a role that is gone does not campaign');
+unlike(slurp_log($node, $offset), qr/cannot connect to invalid database/, 'databases that are half dropped are left alone');
 my ($dump) = run_command([ 'pg_dump', '-d', $node->connstr('postgres'), '-t', 'norikv.campaigns' ]);
 like($dump, qr/\tmain\tnode-1/, 'rows are dumped');
 unlike($dump, qr/\tvoter\tnode-1/, '... but not those of a role that is gone');

@@ -41,6 +41,8 @@
 #include "patterns/pattern.h"
 
 #define CHANNEL "norikv_election"
+/* In datconnlimit: a DROP DATABASE was interrupted. Not every release has a name for it. */
+#define INVALID_DATABASE (-2)
 
 extern PGDLLEXPORT void NorikvElectionMain(Datum slot)
 	__attribute__((visibility("default")));
@@ -218,7 +220,7 @@ list_databases(void)
 		Form_pg_database database = (Form_pg_database) GETSTRUCT(tuple);
 		MemoryContext old;
 
-		if (!database->datallowconn)
+		if (!database->datallowconn || database->datconnlimit == INVALID_DATABASE)
 			continue;
 		old = MemoryContextSwitchTo(context);
 		databases = lappend_oid(databases, database->oid);
