@@ -282,13 +282,19 @@ check_leader(NorikvConnection *connection, const NorikvCampaignPlan *plan)
 				errhint("Give each node an id of its own."));
 }
 
-/* The server's options, or the user mapping, may be others by now. */
+/*
+ * The server's options, or the user mapping, may be others by now. Where PostgreSQL stops,
+ * the keeper takes the lease away.
+ */
 static bool
 is_at(const NorikvCampaign *campaign, const NorikvConnection *connection)
 {
 	int endpoint = NorikvEndpointAcquire(connection);
-	bool same = campaign->lease->endpoint == endpoint;
+	bool same;
 
+	NorikvCampaignLock(false);
+	same = campaign->lease != NULL && campaign->lease->endpoint == endpoint;
+	NorikvCampaignUnlock();
 	NorikvEndpointRelease(endpoint);
 	return same;
 }
