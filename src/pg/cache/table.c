@@ -275,6 +275,7 @@ NorikvCacheForgetAll(void)
 {
 	for (uint32 i = 0; i < norikv_cache->n_entries; i++)
 	{
+		CHECK_FOR_INTERRUPTS();
 		HOLD_INTERRUPTS();
 		if (norikv_cache_entries[i].scope != 0)
 			(void) remove_entry(i, norikv_cache_entries[i].hash);
