@@ -347,13 +347,14 @@ change_something(engine *on, uint64_t *random)
 	try_op(on, op);
 }
 
-static void
+static bool
 fill(engine *on, unsigned n)
 {
 	char		(*keys)[24] = calloc(n, sizeof(*keys));
 	engine_op  *ops = calloc(n, sizeof(*ops));
 	engine_unit unit = {.ops = ops, .n_ops = n};
 	answer		done;
+	bool		good;
 
 	for (unsigned i = 0; i < n; i++)
 	{
@@ -361,10 +362,17 @@ fill(engine *on, unsigned n)
 		ops[i] = put_op(keys[i], "value");
 	}
 	commit_unit(on, &unit, &done);
-	assert_int_equal(done.status.code, ENGINE_OK);
+	good = done.status.code == ENGINE_OK;
 	answer_free(&done);
 	free(ops);
 	free(keys);
+	return good;
+}
+
+static bool
+fill_some(engine *on)
+{
+	return fill(on, 8000);
 }
 
 /* Set on a full prefix, it is counted while writes go on, and comes out right. */
@@ -374,7 +382,7 @@ test_counting_while_writes_go_on(void **state)
 	engine	   *on = engine_of(state);
 	uint64_t	random = seed();
 
-	fill(on, 20000);
+	assert_true(fill(on, 20000));
 	for (unsigned round = 0; round < rounds(30); round++)
 	{
 		set_quota(on, "c/", 0, 0);
@@ -408,62 +416,12 @@ test_counts_survive_a_restart(void **state)
 	put_text(fix->engine, "s/3", "1");
 }
 
-static int
-fill_in_child(fixture *fix, uint64_t random)
-{
-	(void) random;
-	fixture_open(fix);
-	fill(fix->engine, 8000);
-	set_quota(fix->engine, "c/", 0, 0);
-	fixture_close(fix);
-	return 0;
-}
-
-/* Killed in the middle: also while it counts. */
-static int
-change_for_ever(fixture *fix, uint64_t random)
-{
-	fixture_open(fix);
-	for (;;)
-	{
-		if (random_below(&random, 50) == 0)
-		{
-			remove_quota(fix->engine, "c/1/");
-			set_quota(fix->engine, "c/1/", 0, 0);
-		}
-		change_something(fix->engine, &random);
-	}
-	return 1;
-}
-
-static int
-compare_counts(fixture *fix, uint64_t random)
-{
-	bool		good;
-
-	(void) random;
-	fixture_open(fix);
-	good = is_usage(fix->engine, "c/", count_live(fix->engine, "c/")) &&
-		is_usage(fix->engine, "c/1/", count_live(fix->engine, "c/1/"));
-	fixture_close(fix);
-	return good ? 0 : 1;
-}
-
 static void
 test_counts_survive_crashes(void **state)
 {
-	fixture    *fix = *state;
-	uint64_t	random = seed();
-	unsigned	n = rounds(100);
+	const quota_model model = {"c/1/", fill_some, change_something, count_live};
 
-	assert_int_equal(run_in_child(fix, fill_in_child, 0, false), 0);
-	for (unsigned i = 0; i < n; i++)
-	{
-		fix->sync = i % 2 == 0;
-		assert_int_equal(run_in_child(fix, change_for_ever,
-									  random_below(&random, UINT64_MAX), true), 0);
-		assert_int_equal(run_in_child(fix, compare_counts, 0, false), 0);
-	}
+	assert_counts_survive_crashes(*state, &model);
 }
 
 static int

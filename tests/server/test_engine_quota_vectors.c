@@ -478,67 +478,13 @@ test_quotas_of_keys_count_their_vectors(void **state)
 					 ENGINE_RESOURCE_EXHAUSTED);
 }
 
-static int
-fill_in_child(fixture *fix, uint64_t random)
-{
-	bool		good;
-
-	(void) random;
-	fixture_open(fix);
-	good = fill(fix->engine);
-	set_quota(fix->engine, "c/", 0, 0);
-	fixture_close(fix);
-	return good ? 0 : 1;
-}
-
-/* Killed in the middle: also while it counts. */
-static int
-change_for_ever(fixture *fix, uint64_t random)
-{
-	fixture_open(fix);
-	for (;;)
-	{
-		if (random_below(&random, 50) == 0)
-		{
-			remove_quota(fix->engine, "c/1");
-			set_quota(fix->engine, "c/1", 0, 0);
-		}
-		change_something(fix->engine, &random);
-	}
-	return 1;
-}
-
-static int
-compare_counts(fixture *fix, uint64_t random)
-{
-	bool		good;
-
-	fixture_open(fix);
-	good = is_usage(fix->engine, "c/", count_live(fix->engine, "c/")) &&
-		is_usage(fix->engine, "c/1", count_live(fix->engine, "c/1"));
-	/* now and then there are many again */
-	if (random_below(&random, 4) == 0)
-		good = fill(fix->engine) && good;
-	fixture_close(fix);
-	return good ? 0 : 1;
-}
-
 static void
 test_counts_survive_crashes(void **state)
 {
-	fixture    *fix = *state;
-	uint64_t	random = seed();
-	unsigned	n = rounds(100);
+	const quota_model model = {"c/1", fill, change_something, count_live,
+		.refills = true};
 
-	assert_int_equal(run_in_child(fix, fill_in_child, 0, false), 0);
-	for (unsigned i = 0; i < n; i++)
-	{
-		fix->sync = i % 2 == 0;
-		assert_int_equal(run_in_child(fix, change_for_ever,
-									  random_below(&random, UINT64_MAX), true), 0);
-		assert_int_equal(run_in_child(fix, compare_counts,
-									  random_below(&random, UINT64_MAX), false), 0);
-	}
+	assert_counts_survive_crashes(*state, &model);
 }
 
 static int

@@ -1,5 +1,5 @@
 /*
- * truncate.c - TRUNCATE: all keys of a table as one range.
+ * truncate.c - TRUNCATE: all keys of a table, or all vectors of its index, as one range.
  */
 #include "modify.h"
 
@@ -28,9 +28,13 @@ check_truncatable(const NorikvTable *table)
 static void
 truncate_at_once(const NorikvTable *table, NorikvConnection *connection)
 {
-	const norikv_operation operation = {.kind = NORIKV_OP_DELETE_RANGE,
-										.key = table->prefix,
-										.end_key = table->prefix_end};
+	bool vectors = table->space.size > 0;
+	const norikv_operation operation = {
+		.kind = vectors ? NORIKV_OP_VECTOR_DELETE_RANGE : NORIKV_OP_DELETE_RANGE,
+		.vector_namespace = table->space,
+		.key = table->prefix,
+		.end_key = table->prefix_end,
+	};
 	NorikvCall *call = NorikvStartCommit(connection, &operation, 1, true);
 	const norikv_operation_result *result;
 	size_t n_results;
@@ -40,6 +44,34 @@ truncate_at_once(const NorikvTable *table, NorikvConnection *connection)
 	if (n_results == 1)
 		NorikvCountWritten(result->deleted);
 	NorikvFree(call);
+}
+
+static void
+truncate_range(NorikvTable *table, NorikvConnection *connection, CommandId cid)
+{
+	NorikvBuffer *buffer;
+
+	if (table->immediate)
+	{
+		truncate_at_once(table, connection);
+		return;
+	}
+	buffer = NorikvBufferForWrite(connection, table->space);
+	NorikvBufferTruncate(buffer, table->prefix, table->prefix_end, cid);
+	NorikvBufferCheckLimits(buffer);
+}
+
+static void
+truncate_vectors(NorikvTable *table, NorikvConnection *connection, CommandId cid)
+{
+	if (!NorikvGetCapabilities(connection)->vector_ranges)
+	{
+		NorikvTruncateListed(table, connection, cid);
+		return;
+	}
+	/* An index that is not there is an error of the statement. */
+	(void) NorikvAskForIndex(table, connection, true);
+	truncate_range(table, connection, cid);
 }
 
 void
@@ -55,21 +87,11 @@ NorikvTruncateTables(List *relations, DropBehavior behavior, bool restart_seqs)
 		NorikvTable *table = NorikvOpenTable(lfirst(cell));
 		NorikvConnection *connection =
 			NorikvGetTableConnection(table->serverid, GetUserId());
-		NorikvBuffer *buffer;
 
 		NorikvCheckWritable(table, connection, "TRUNCATE");
 		if (table->space.size > 0)
-		{
-			NorikvTruncateVectors(table, connection, cid);
-			continue;
-		}
-		if (table->immediate)
-		{
-			truncate_at_once(table, connection);
-			continue;
-		}
-		buffer = NorikvBufferForWrite(connection, table->space);
-		NorikvBufferTruncate(buffer, table->prefix, table->prefix_end, cid);
-		NorikvBufferCheckLimits(buffer);
+			truncate_vectors(table, connection, cid);
+		else
+			truncate_range(table, connection, cid);
 	}
 }

@@ -149,7 +149,7 @@ extern List *NorikvImportIndexes(NorikvConnection *connection, const char *serve
 
 /* ---- vector_truncate.c ---- */
 
-extern void NorikvTruncateVectors(NorikvTable *table, NorikvConnection *connection,
-								  CommandId cid);
+extern void NorikvTruncateListed(NorikvTable *table, NorikvConnection *connection,
+								 CommandId cid);
 
 #endif

@@ -1,6 +1,6 @@
 /*
- * vector_truncate.c - TRUNCATE of a table of vectors: as one range, or, where the server
- * deletes no ranges of them, the ids that there are, one by one.
+ * vector_truncate.c - TRUNCATE of a table of vectors where the server deletes no ranges
+ * of them: the ids that there are, one by one.
  */
 #include "fdw/modify.h"
 #include "fdw/vector_table.h"
@@ -79,42 +79,8 @@ delete_at_once(const NorikvTable *table, NorikvConnection *connection,
 	pfree(operations);
 }
 
-static void
-delete_range_at_once(const NorikvTable *table, NorikvConnection *connection)
-{
-	const norikv_operation operation = {.kind = NORIKV_OP_VECTOR_DELETE_RANGE,
-										.vector_namespace = table->space};
-	NorikvCall *call = NorikvStartCommit(connection, &operation, 1, true);
-	const norikv_operation_result *result;
-	size_t n_results;
-
-	NorikvFinish(call);
-	result = norikv_call_results(call->call, &n_results);
-	if (n_results == 1)
-		NorikvCountWritten(result->deleted);
-	NorikvFree(call);
-}
-
-static void
-truncate_range(NorikvTable *table, NorikvConnection *connection, CommandId cid)
-{
-	const norikv_slice all = {NULL, 0};
-	NorikvBuffer *buffer;
-
-	/* An index that is not there is an error of the statement. */
-	(void) NorikvAskForIndex(table, connection, true);
-	if (table->immediate)
-	{
-		delete_range_at_once(table, connection);
-		return;
-	}
-	buffer = NorikvBufferForWrite(connection, table->space);
-	NorikvBufferTruncate(buffer, all, all, cid);
-	NorikvBufferCheckLimits(buffer);
-}
-
-static void
-truncate_ids(NorikvTable *table, NorikvConnection *connection, CommandId cid)
+void
+NorikvTruncateListed(NorikvTable *table, NorikvConnection *connection, CommandId cid)
 {
 	MemoryContext context = AllocSetContextCreate(
 		CurrentMemoryContext, "norikv truncation", ALLOCSET_DEFAULT_SIZES);
@@ -129,13 +95,4 @@ truncate_ids(NorikvTable *table, NorikvConnection *connection, CommandId cid)
 		delete_in_buffer(table, connection, cid, entries, n);
 	MemoryContextSwitchTo(old_context);
 	MemoryContextDelete(context);
-}
-
-void
-NorikvTruncateVectors(NorikvTable *table, NorikvConnection *connection, CommandId cid)
-{
-	if (NorikvGetCapabilities(connection)->vector_ranges)
-		truncate_range(table, connection, cid);
-	else
-		truncate_ids(table, connection, cid);
 }

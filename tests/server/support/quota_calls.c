@@ -101,7 +101,11 @@ is_usage(engine *on, const char *prefix, engine_usage live)
 	return false;
 }
 
-int
+/* ---- Crashes ---- */
+
+/* Nothing is asserted in the child: the exit status tells. kill_it: after a random time,
+ * which is no failure. */
+static int
 run_in_child(fixture *fix, int (*part) (fixture *fix, uint64_t random), uint64_t random,
 			 bool kill_it)
 {
@@ -118,4 +122,67 @@ run_in_child(fixture *fix, int (*part) (fixture *fix, uint64_t random), uint64_t
 	}
 	assert_int_equal(waitpid(child, &status, 0), child);
 	return WIFEXITED(status) ? WEXITSTATUS(status) : kill_it ? 0 : 128;
+}
+
+static const quota_model *model;
+
+static int
+fill_in_child(fixture *fix, uint64_t random)
+{
+	bool		good;
+
+	(void) random;
+	fixture_open(fix);
+	good = model->fill(fix->engine);
+	set_quota(fix->engine, "c/", 0, 0);
+	fixture_close(fix);
+	return good ? 0 : 1;
+}
+
+static int
+change_for_ever(fixture *fix, uint64_t random)
+{
+	fixture_open(fix);
+	for (;;)
+	{
+		if (random_below(&random, 50) == 0)
+		{
+			remove_quota(fix->engine, model->inner);
+			set_quota(fix->engine, model->inner, 0, 0);
+		}
+		model->change(fix->engine, &random);
+	}
+	return 1;
+}
+
+static int
+compare_counts(fixture *fix, uint64_t random)
+{
+	bool		good;
+
+	fixture_open(fix);
+	good = is_usage(fix->engine, "c/", model->live(fix->engine, "c/")) &&
+		is_usage(fix->engine, model->inner, model->live(fix->engine, model->inner));
+	if (model->refills && random_below(&random, 4) == 0)
+		good = model->fill(fix->engine) && good;
+	fixture_close(fix);
+	return good ? 0 : 1;
+}
+
+void
+assert_counts_survive_crashes(fixture *fix, const quota_model *of)
+{
+	uint64_t	random = seed();
+	unsigned	n = rounds(100);
+
+	model = of;
+	assert_int_equal(run_in_child(fix, fill_in_child, 0, false), 0);
+	for (unsigned i = 0; i < n; i++)
+	{
+		fix->sync = i % 2 == 0;
+		assert_int_equal(run_in_child(fix, change_for_ever,
+									  random_below(&random, UINT64_MAX), true), 0);
+		assert_int_equal(run_in_child(fix, compare_counts,
+									  random_below(&random, UINT64_MAX), false), 0);
+	}
 }

@@ -1,6 +1,6 @@
 /*
- * quota_calls.h - quotas of an engine, set and compared with what is there; and parts
- * of a test in processes of their own, to be killed.
+ * quota_calls.h - quotas of an engine, set and compared with what is there, also after
+ * it was killed.
  */
 #ifndef QUOTA_CALLS_H
 #define QUOTA_CALLS_H
@@ -29,12 +29,20 @@ extern engine_status try_op(engine *on, engine_op op);
 /* For a quota, with this text. */
 extern void assert_over_quota(engine *on, engine_op op, const char *text);
 
+/* What is counted by the quota "c/", and by one within it that comes and goes. */
+typedef struct quota_model
+{
+	const char *inner;
+	bool		(*fill) (engine *on);
+	void		(*change) (engine *on, uint64_t *random);
+	engine_usage (*live) (engine *on, const char *prefix);
+	bool		refills;		/* filled again now and then */
+} quota_model;
+
 /*
- * Each part in a process of its own, which no thread of ours is missing in. Nothing is
- * asserted there: the exit status tells. kill_it: after a random time, which is no
- * failure.
+ * Killed in the middle of changes again and again, also while it counts. Each part runs in
+ * a process of its own, which no thread of ours is missing in.
  */
-extern int	run_in_child(fixture *fix, int (*part) (fixture *fix, uint64_t random),
-						 uint64_t random, bool kill_it);
+extern void assert_counts_survive_crashes(fixture *fix, const quota_model *model);
 
 #endif
