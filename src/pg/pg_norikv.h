@@ -47,6 +47,12 @@ NorikvSameBytes(norikv_slice a, norikv_slice b)
 	return a.size == b.size && memcmp(a.data, b.data, a.size) == 0;
 }
 
+static inline bool
+NorikvSameVersion(norikv_version a, norikv_version b)
+{
+	return a.term == b.term && a.index == b.index;
+}
+
 /* ---- norikv.c: module, settings ---- */
 
 extern char *norikv_server;		 /* norikv.server */

@@ -45,7 +45,7 @@ NorikvVersionGetDatum(norikv_version version)
 bool
 NorikvVersionIsAny(const NorikvVersion *version)
 {
-	return version->term == any_version.term && version->index == any_version.index;
+	return NorikvSameVersion(*version, any_version);
 }
 
 int64

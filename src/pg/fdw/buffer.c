@@ -263,8 +263,7 @@ NorikvBufferExpect(NorikvBuffer *buffer, NorikvBufferKey *key, norikv_version ve
 	}
 	if (key->base == NORIKV_BASE_ANY ||
 		(key->base == base &&
-		 (base == NORIKV_BASE_ABSENT ||
-		  (key->version.term == version.term && key->version.index == version.index))))
+		 (base == NORIKV_BASE_ABSENT || NorikvSameVersion(key->version, version))))
 		return;
 	NorikvRaiseConflict(buffer->connection, NorikvBufferKeySlice(key),
 						key->base == NORIKV_BASE_ABSENT ? absent : key->version, version);

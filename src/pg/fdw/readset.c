@@ -98,8 +98,7 @@ NorikvReadSetChecks(NorikvReadSet *set, NorikvBuffer *buffer, size_t *n_checks)
 	{
 		if (n == 0 || NorikvCompareKeys(reads[n - 1].key, reads[i].key) != 0)
 			reads[n++] = reads[i];
-		else if (reads[n - 1].version.term != reads[i].version.term ||
-				 reads[n - 1].version.index != reads[i].version.index)
+		else if (!NorikvSameVersion(reads[n - 1].version, reads[i].version))
 			NorikvRaiseConflict(buffer->connection, reads[i].key, reads[n - 1].version,
 								reads[i].version);
 	}

@@ -153,7 +153,7 @@ check_agreement(const NorikvBuffer *buffer, const NorikvBufferKey *key,
 		return;
 	if (key->base == NORIKV_BASE_VERSION)
 		found = key->version;
-	if (found.term != read->version.term || found.index != read->version.index)
+	if (!NorikvSameVersion(found, read->version))
 		NorikvRaiseConflict(buffer->connection, read->key, read->version, found);
 }
 

@@ -50,12 +50,6 @@ read_vector(NorikvNearest *nearest, size_t number)
 							   number);
 }
 
-static bool
-is_same_version(const norikv_vector *a, const norikv_vector *b)
-{
-	return a->version.term == b->version.term && a->version.index == b->version.index;
-}
-
 /* Whether the server measured what the plan counts on. */
 static bool
 is_as_planned(NorikvNearest *nearest, size_t number)
@@ -64,7 +58,7 @@ is_as_planned(NorikvNearest *nearest, size_t number)
 	const norikv_vector *read = read_vector(nearest, number);
 	double expected;
 
-	if (read->vector == NULL || !is_same_version(read, match))
+	if (read->vector == NULL || !NorikvSameVersion(read->version, match->version))
 		return true;
 	expected = distance_of(nearest, (NorikvVector){read->dimensions, read->vector});
 	return fabs(expected - match->distance) <= 1e-3 * Max(1, fabs(expected));
@@ -252,7 +246,7 @@ match_at_hand(NorikvNearest *nearest)
 		return read == match ? match : NULL;
 	nearest->found = *read;
 	nearest->found.distance = match->distance;
-	if (!is_same_version(read, match))
+	if (!NorikvSameVersion(read->version, match->version))
 		nearest->found.distance = (float) distance_of(
 			nearest, (NorikvVector){read->dimensions, read->vector});
 	return &nearest->found;

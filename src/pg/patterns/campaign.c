@@ -272,8 +272,7 @@ check_leader(NorikvConnection *connection, const NorikvCampaignPlan *plan)
 	norikv_version again;
 
 	if (leads_elsewhere(connection, plan, &version) &&
-		leads_elsewhere(connection, plan, &again) && again.term == version.term &&
-		again.index == version.index)
+		leads_elsewhere(connection, plan, &again) && NorikvSameVersion(again, version))
 		ereport(ERROR, errcode(ERRCODE_OBJECT_IN_USE),
 				errmsg("node \"%s\" leads election \"%s\" already", shown(plan->node),
 					   shown(plan->election)),

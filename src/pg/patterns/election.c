@@ -168,12 +168,6 @@ typedef struct Electing
 	MemoryContext context; /* of the call: what it leaves outlives a try */
 } Electing;
 
-static bool
-same_version(norikv_version a, norikv_version b)
-{
-	return a.term == b.term && a.index == b.index;
-}
-
 static int64
 token_of_version(norikv_version version)
 {
@@ -188,7 +182,7 @@ read_meta(NorikvAttempt *attempt, Meta *meta)
 
 	memset(meta, 0, sizeof(*meta));
 	if (document->present &&
-		same_version(document->version, attempt->documents[LEADER].version))
+		NorikvSameVersion(document->version, attempt->documents[LEADER].version))
 		NorikvReadRecord(&meta_rule, document, attempt->connection, meta);
 }
 
@@ -305,7 +299,7 @@ resign_step(NorikvAttempt *attempt, void *arg)
 
 	for (int i = 0; i < attempt->n_documents; i++)
 	{
-		if (same_version(attempt->documents[i].version, one->version))
+		if (NorikvSameVersion(attempt->documents[i].version, one->version))
 			NorikvDeleteDocument(attempt, &attempt->documents[i]);
 	}
 }

@@ -213,12 +213,6 @@ NorikvLockCreate(NorikvConnection *connection, NorikvLease *lease)
 
 /* ---- Renewing ---- */
 
-static bool
-same_version(norikv_version a, norikv_version b)
-{
-	return a.term == b.term && a.index == b.index;
-}
-
 /* The keeper may have left a renewal whose answer it never saw. */
 static bool
 know_version(NorikvConnection *connection, NorikvLease *lease)
@@ -268,7 +262,7 @@ NorikvLockRenew(NorikvConnection *connection, NorikvLease *lease, uint64 ttl_ms)
 		if (look(connection, &renew, &answer, lease, &version) != FOUND_OURS)
 			return false;
 		/* Ours in another version: one of these tries wrote it. */
-		if (!same_version(version, lease->version))
+		if (!NorikvSameVersion(version, lease->version))
 		{
 			NorikvLeaseRenewed(lease, version, first_sent_at, ttl_ms);
 			return true;

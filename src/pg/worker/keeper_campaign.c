@@ -263,18 +263,17 @@ may_take(const NorikvLease *lease, const norikv_entry *entries)
 {
 	if (entries[LEADER].version.index == 0)
 		return true;
-	return entries[META].version.term == entries[LEADER].version.term &&
-		   entries[META].version.index == entries[LEADER].version.index &&
+	return NorikvSameVersion(entries[META].version, entries[LEADER].version) &&
 		   NorikvLeaseIsOurs(lease, entries[META].value);
 }
 
 /* A version that was not there before is one that was written since. */
 static void
-see_leader(Stand *stand, const norikv_version *version, int64 now)
+see_leader(Stand *stand, norikv_version version, int64 now)
 {
-	if (stand->seen.term != version->term || stand->seen.index != version->index)
+	if (!NorikvSameVersion(stand->seen, version))
 		stand->renewed_at = now;
-	stand->seen = *version;
+	stand->seen = version;
 }
 
 static void
@@ -290,7 +289,7 @@ finish_reading(NorikvCampaign *campaign, Stand *stand, int64 now)
 	if (error->code == NORIKV_OK)
 	{
 		entries = norikv_call_entries(stand->call.call, &n);
-		see_leader(stand, &entries[LEADER].version, now);
+		see_leader(stand, entries[LEADER].version, now);
 		stand->next_at =
 			stand->changed ? now : next_look(campaign->lease, stand, now);
 		take = n == lengthof(versions) && may_take(campaign->lease, entries);

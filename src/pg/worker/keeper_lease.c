@@ -208,8 +208,7 @@ are_ours(const NorikvLease *lease, const norikv_entry *entries)
 {
 	for (int i = 1; i < lease->n_puts; i++)
 	{
-		if (entries[i].version.term != entries[0].version.term ||
-			entries[i].version.index != entries[0].version.index)
+		if (!NorikvSameVersion(entries[i].version, entries[0].version))
 			return false;
 	}
 	return entries[0].version.index != 0 && NorikvLeaseIsOurs(lease, entries[0].value);
